@@ -1,0 +1,1 @@
+"""Bringing rows in: the capture store, importers and the demo's data."""

@@ -1,0 +1,1 @@
+"""Run a model over an eval pack and keep everything it said."""

@@ -1,0 +1,156 @@
+"""Run a base and its tuned model over an eval pack and keep every output.
+
+Four outputs are made for each row: `base`, `tuned`, and two blind controls of the tuned model,
+`grey` (a grey image of the same size) and `shuffled` (another row's image). Batch of one, greedy.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kolm.cid import CID, sha256_hex
+from kolm.dataset import ImagePart, TextPart, Turn
+from kolm.errors import EvalError
+from kolm.images import grey_like, open_image
+from kolm.metrics import get_metric
+from kolm.pack import EvalPack, PackRow
+
+WARM_UP = 3
+"""Questions asked before anything is timed."""
+
+Progress = Callable[[str, int, int], None]
+"""Called after each question with (what is running, done, in all)."""
+
+
+class Answer(Protocol):
+    """What a model said; see `apps.trainer.generate.Answer`."""
+
+    text: str
+    tokens: int
+    finish: str
+    prompt_tokens: int
+    image_tokens: int
+    patches: int
+
+
+class Answerer(Protocol):
+    """A model that can be asked."""
+
+    def ask(self, turns: Sequence[Turn], images: Sequence[Any], *, max_new_tokens: int) -> Answer:
+        """Return the greedy answer to a conversation."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Everything that was said, in the pack's order, and how long each answer took."""
+
+    rows: list[dict[str, Any]]
+    """Rows of the member `eval/rows.jsonl`."""
+    base_ns: list[int]
+    tuned_ns: list[int]
+
+
+def evaluate(
+    open_base: Callable[[], Answerer],
+    open_tuned: Callable[[], Answerer],
+    pack: EvalPack,
+    *,
+    metrics: dict[str, str],
+    max_new_tokens: int,
+    progress: Progress | None = None,
+) -> Outputs:
+    """Ask both models every question of the pack.
+
+    The models are opened one after the other, so that only one is in memory. `metrics` maps each
+    slice to a metric id. Raises EvalError.
+    """
+    own = {row.id: [open_image(pack.image_bytes(c), what=f"eval row {row.id}") for c in row.images] for row in pack.rows}
+    other = shuffled_images(pack)
+    grey = {row_id: [grey_like(image) for image in images] for row_id, images in own.items()}
+    swapped = {row_id: own[source] for row_id, source in other.items()}
+
+    run = _Run(pack, max_new_tokens, progress)
+    base_answers, base_ns = run.ask("base", open_base(), own)
+    tuned = open_tuned()
+    tuned_answers, tuned_ns = run.ask("tuned", tuned, own)
+    grey_answers, _ = run.ask("grey", tuned, grey)
+    shuffled_answers, _ = run.ask("shuffled", tuned, swapped)
+
+    answers = {"base": base_answers, "tuned": tuned_answers, "grey": grey_answers, "shuffled": shuffled_answers}
+    rows = [
+        {
+            "id": row.id,
+            "slice": row.slice,
+            "prompt_tokens": tuned_answers[i].prompt_tokens,
+            "image_tokens": tuned_answers[i].image_tokens,
+            "patches": tuned_answers[i].patches,
+            "outputs": {kind: _scored(said[i], row, metrics[row.slice]) for kind, said in answers.items()},
+        }
+        for i, row in enumerate(pack.rows)
+    ]
+    return Outputs(rows, base_ns, tuned_ns)
+
+
+def shuffled_images(pack: EvalPack) -> dict[str, str]:
+    """Return for each row the id of the row whose images it is shown in the shuffled control.
+
+    Rows are put in the order of a hash of the pack's digest and their id; each takes the images of
+    the next row in that ring whose images are not its own. A pack with one picture keeps it.
+    """
+    ring = sorted(pack.rows, key=lambda row: sha256_hex(f"{pack.digest} {row.id}".encode()))
+    partner = {}
+    for place, row in enumerate(ring):
+        following = ring[place + 1 :] + ring[:place]
+        partner[row.id] = next((r.id for r in following if _swappable(row.images, r.images)), row.id)
+    return partner
+
+
+def _swappable(own: Sequence[CID], others: Sequence[CID]) -> bool:
+    return len(own) == len(others) and tuple(own) != tuple(others)
+
+
+def _scored(answer: Answer, row: PackRow, metric_id: str) -> dict[str, Any]:
+    metric = get_metric(metric_id)
+    extracted = metric.extract(answer.text)
+    return {
+        "raw": answer.text,
+        "extracted": extracted,
+        "score": metric.score(extracted, row.gold),
+        "tokens": answer.tokens,
+        "finish": answer.finish,
+    }
+
+
+class _Run:
+    """Asks one model after the other the questions of a pack."""
+
+    def __init__(self, pack: EvalPack, max_new_tokens: int, progress: Progress | None) -> None:
+        self._pack = pack
+        self._max_new_tokens = max_new_tokens
+        self._progress = progress
+
+    def ask(
+        self, kind: str, model: Answerer, images: dict[str, list[Any]]
+    ) -> tuple[list[Answer], list[int]]:
+        """Return the answers and, for each, its wall time in nanoseconds from images to text."""
+        for row in self._pack.rows[:WARM_UP]:
+            self._one(model, row, images[row.id])
+        answers, times = [], []
+        for done, row in enumerate(self._pack.rows, start=1):
+            began = time.perf_counter_ns()
+            answers.append(self._one(model, row, images[row.id]))
+            times.append(time.perf_counter_ns() - began)
+            if self._progress:
+                self._progress(kind, done, len(self._pack.rows))
+        return answers, times
+
+    def _one(self, model: Answerer, row: PackRow, images: Sequence[Any]) -> Answer:
+        content = (*(ImagePart(cid) for cid in row.images), TextPart(row.prompt))
+        try:
+            return model.ask([Turn("user", content)], images, max_new_tokens=self._max_new_tokens)
+        except (RuntimeError, ValueError, IndexError) as err:
+            raise EvalError(
+                f"eval row {row.id}: the model failed: {str(err).splitlines()[0]}",
+                hint="out of memory? lower processor.max_pixels",
+            ) from err

@@ -1,0 +1,117 @@
+"""Ask a model: the base alone, or the base with an adapter, one question at a time, greedy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apps.trainer.collate import Encoder
+from apps.trainer.freeze import tensor_digest
+from apps.trainer.load import Base, load_model, load_processor, quiet
+from kolm.errors import EvalError
+from kolm.modules import ModuleManifest, plain_name
+from kolm.rows import Turn
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to one question."""
+
+    text: str
+    """Decoded without special tokens, white space around it removed."""
+    tokens: int
+    """Generated tokens, the end-of-turn token included."""
+    finish: str
+    """`stop` when the model ended its turn, `length` when it was cut off."""
+    prompt_tokens: int
+    """Tokens of the question, image tokens included."""
+    image_tokens: int
+    patches: int
+
+
+class Answerer:
+    """A loaded model with its processor."""
+
+    def __init__(self, model: Any, encoder: Encoder) -> None:
+        self.model = model
+        self.encoder = encoder
+
+    def ask(self, turns: Sequence[Turn], images: Sequence[Any], *, max_new_tokens: int) -> Answer:
+        """Return the greedy answer to a conversation, batch of one. `images` are PIL images, in order."""
+        import torch
+
+        inputs = self.encoder.prompt(turns, images)
+        cost = self.encoder.cost(inputs)
+        length = int(inputs["input_ids"].shape[1])
+        batch = {key: tensor.to(self.model.device) for key, tensor in inputs.items()}
+        with torch.no_grad():
+            output = self.model.generate(
+                **batch, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, use_cache=True
+            )
+        new = output[0, length:].tolist()  # [generated]
+        tokenizer = self.encoder.processor.tokenizer
+        return Answer(
+            text=tokenizer.decode(new, skip_special_tokens=True).strip(),
+            tokens=len(new),
+            finish="stop" if new and new[-1] in self._ends() else "length",
+            prompt_tokens=length,
+            image_tokens=cost.tokens,
+            patches=cost.patches,
+        )
+
+    def _ends(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
+
+
+def open_answerer(
+    base: Base,
+    *,
+    adapter: Path | None = None,
+    manifest: ModuleManifest | None = None,
+    device: str = "cpu",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> Answerer:
+    """Load a base, with an adapter if one is given, ready to be asked.
+
+    With a manifest, every tensor the adapter put into the live model is compared with the digest the
+    manifest has for it: an adapter that loads only in part would otherwise answer as the base does.
+    Raises TrainError, EvalError.
+    """
+    model = load_model(base.directory, device=device)
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+        if manifest is not None:
+            _check_loaded(model, manifest)
+    model.eval()
+    processor = load_processor(base.directory, min_pixels=min_pixels, max_pixels=max_pixels)
+    return Answerer(model, Encoder(processor, model.config, base.family))
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        with quiet():
+            return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    except (OSError, ValueError, RuntimeError, KeyError) as err:
+        raise EvalError(
+            f"the adapter cannot be loaded: {str(err).splitlines()[0]}",
+            hint="was it compiled from this base, with this version of peft?",
+        ) from err
+
+
+def _check_loaded(model: Any, manifest: ModuleManifest) -> None:
+    """Compare the live trained tensors with the manifest's digests. Raises EvalError."""
+    live = {plain_name(n): t for n, t in model.named_parameters() if ".original_module." not in n}
+    wrong = [
+        p.name
+        for p in manifest.parameters
+        if p.state == "trainable" and (p.name not in live or tensor_digest(live[p.name]) != p.after)
+    ]
+    if wrong:
+        raise EvalError(
+            f"{len(wrong)} trained tensors did not load as they were saved, such as {wrong[0]}",
+            hint="the installed transformers or peft reads this adapter's layout differently",
+        )

@@ -1,0 +1,193 @@
+"""One spec's training job: what the pipeline asks of a trainer, answered by the trainer in `vlm.py`."""
+
+import platform
+import resource
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from apps.trainer import steps
+from apps.trainer.generate import Answerer, open_answerer
+from apps.trainer.load import PROCESSOR_FILES, Base, find_base, load_processor, meta_model, remember_base
+from apps.trainer.plan import Plan, plan_for
+from apps.trainer.vlm import TrainResult, VLMTrainer, device_of
+from kolm import __version__
+from kolm.dataset import Dataset
+from kolm.modules import ModuleManifest
+from kolm.spec import LoadedSpec
+
+_PACKAGES = ("accelerate", "numpy", "peft", "pillow", "safetensors", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A spec whose base was found and whose freeze is planned; no weight has been read."""
+
+    loaded: LoadedSpec
+    base: Base
+    plan: Plan
+
+    @classmethod
+    def open(cls, loaded: LoadedSpec) -> "Job":
+        """Find the base of a spec and plan its freeze. Raises SpecError, UnknownFamilyError, TrainError."""
+        spec = loaded.spec
+        base = find_base(loaded.base_source(), model=spec.base.model, revision=spec.base.revision)
+        return cls(loaded, base, plan_for(meta_model(base.directory), base.family, spec.train))
+
+    @property
+    def family(self) -> str:
+        """Name of the base's family."""
+        return self.base.family.name
+
+    @property
+    def base_identity(self) -> dict[str, Any]:
+        """The base as a manifest names it."""
+        return self.base.identity
+
+    @property
+    def targets(self) -> list[str]:
+        """Full names of the modules that get LoRA factors."""
+        return list(self.plan.targets)
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """Parameter counts behind the C axis."""
+        return {
+            "language_params": self.plan.elements("language", "head"),
+            "added_params": self.plan.added,
+            "vision_params": self.plan.elements("vision", "projector"),
+        }
+
+    @cached_property
+    def processor(self) -> dict[str, Any]:
+        """What turns images and text into tensors: classes, image backend, image size limits."""
+        processor = load_processor(self.base.directory, **self._pixels)
+        images = processor.image_processor
+        size = getattr(images, "size", None)
+        return {
+            "class": type(processor).__name__,
+            "image_processor": type(images).__name__,
+            "backend": "pil",
+            "size": {key: value for key, value in dict(size).items() if value is not None} if size else {},
+            **self._pixels,
+        }
+
+    @property
+    def processor_files(self) -> dict[str, Path]:
+        """Processor files of the base, by the name of their member in the artifact."""
+        found = (self.base.directory / name for name in PROCESSOR_FILES)
+        return {f"processor/{path.name}": path for path in found if path.is_file()}
+
+    def versions(self) -> dict[str, str]:
+        """Versions of everything that changes an output byte."""
+        return {"kolm": __version__, "python": platform.python_version()} | {
+            name: version(name) for name in _PACKAGES
+        }
+
+    def train(
+        self,
+        dataset: Dataset,
+        validation: Dataset | None,
+        *,
+        commitment: Mapping[str, Any],
+        folder: Path,
+        progress: steps.Progress | None,
+    ) -> TrainResult:
+        """Train in `folder`. Raises TrainError, DataError, FreezeMismatchError."""
+        remember_base(self.base)
+        return VLMTrainer(
+            base=self.base,
+            dataset=dataset,
+            validation=validation,
+            config=self.loaded.spec.train,
+            output_dir=folder,
+            pixels=self._pixels,
+            commitment=commitment,
+            progress=progress,
+        ).train()
+
+    def open_base(self) -> Answerer:
+        """Load the base alone, to be asked."""
+        return open_answerer(self.base, device=self._device(), **self._pixels)
+
+    def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> Answerer:
+        """Load the base with the adapter as it was saved, to be asked."""
+        return open_answerer(
+            self.base, adapter=adapter, manifest=manifest, device=self._device(), **self._pixels
+        )
+
+    def train_block(self, result: TrainResult) -> dict[str, Any]:
+        """The receipt's `vlm_train`: settings that were used and modules that were observed."""
+        config, manifest, metrics = self.loaded.spec.train, result.manifest, result.metrics
+        return {
+            "model_id": self.base.model,
+            "papers": list(self.base.family.papers),
+            "method": config.method,
+            "lora_r": config.lora_r,
+            "lora_alpha": config.lora_alpha,
+            "lora_dropout": config.lora_dropout,
+            "lora_targets": list(config.lora_targets),
+            "bias": config.bias,
+            "freeze_vision": manifest.part_states().get("vision", ["frozen"]) == ["frozen"],
+            "frozen_modules": manifest.frozen_modules,
+            "trainable_modules": manifest.trainable_modules,
+            "parts": {part: _treatment(manifest, part) for part in manifest.part_states()},
+            "servable_as": self.plan.servable_as,
+            "learning_rate": config.learning_rate,
+            "lr_scheduler": config.lr_scheduler,
+            "optim": config.optim,
+            "max_seq_length": config.max_seq_length,
+            "num_train_epochs": config.num_train_epochs,
+            "train_examples": metrics["train_examples"],
+            "truncated_examples": len(metrics["truncated"]),
+            "dropped_examples": len(metrics["dropped"]),
+            "steps": metrics["steps"],
+            "best_step": metrics["kept_step"],
+            "checkpoint": metrics["checkpoint"],
+            "seed": config.seed,
+        }
+
+    def environment(self) -> dict[str, Any]:
+        """What this ran on, as observed."""
+        import torch
+
+        device = self._device()
+        return {
+            "versions": self.versions(),
+            "platform": platform.platform(),
+            "host": socket.gethostname(),
+            "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+            "threads": torch.get_num_threads(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "image_backend": "pil",
+        }
+
+    def peak_memory(self) -> int:
+        """Return the highest memory use so far in bytes: of the GPU where there is one, else resident."""
+        import torch
+
+        if self._device().startswith("cuda"):
+            return int(torch.cuda.max_memory_allocated())
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): kilobytes on Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    @property
+    def _pixels(self) -> dict[str, int | None]:
+        limits = self.loaded.spec.processor
+        return {"min_pixels": limits.min_pixels, "max_pixels": limits.max_pixels}
+
+    def _device(self) -> str:
+        return device_of(self.loaded.spec.train)
+
+
+def _treatment(manifest: ModuleManifest, part: str) -> str:
+    """What was seen in a part: `frozen`; `lora` when only added factors were trained; else `full`."""
+    trained = [p for p in manifest.parameters if p.part == part and p.state == "trainable"]
+    if not trained:
+        return "frozen"
+    return "lora" if all(p.before is None for p in trained) else "full"

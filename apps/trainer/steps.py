@@ -1,0 +1,247 @@
+"""The training loop, top to bottom: batches, loss, gradients, schedule, validation, best weights."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.trainer.collate import Row, collate
+from kolm.errors import TrainError
+from kolm.modules import plain_name
+from kolm.spec import VLMTrainConfig
+from kolm.trainlog import Chain
+
+Progress = Callable[[int, int, float], None]
+"""Called after each optimizer step with (step, steps in all, loss)."""
+
+
+@dataclass
+class Trace:
+    """What was seen while training."""
+
+    gradients: dict[str, float] = field(default_factory=dict)
+    """Largest gradient L2 norm of each trained parameter, before clipping, by plain name."""
+    steps_ns: list[int] = field(default_factory=list)
+    """Wall time of each optimizer step in nanoseconds."""
+    losses: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    """(step, mean loss per supervised token) over the validation rows."""
+    kept_step: int = 0
+    """The step whose weights were kept."""
+    kept_best: bool = False
+    """Whether that was decided by validation loss; otherwise it is the last step."""
+
+
+def count_steps(rows: int, config: VLMTrainConfig) -> int:
+    """Return the number of optimizer steps a config makes over this many rows."""
+    per_epoch = math.ceil(rows / (config.per_device_train_batch_size * config.gradient_accumulation_steps))
+    whole = math.ceil(per_epoch * config.num_train_epochs)
+    return min(whole, config.max_steps) if config.max_steps else whole
+
+
+def train(
+    model: Any,
+    rows: Sequence[Row],
+    validation: Sequence[Row],
+    config: VLMTrainConfig,
+    *,
+    seed: int,
+    pad_token: int,
+    log: Chain,
+    enter_training: Callable[[], None],
+    progress: Progress | None = None,
+) -> Trace:
+    """Train the parameters of `model` that require gradients, in place.
+
+    One optimizer step consumes `per_device_train_batch_size x gradient_accumulation_steps` rows and
+    weighs every supervised token alike. Raises TrainError when the loss stops being a number.
+    """
+    import torch
+    from accelerate import Accelerator
+    from transformers import get_scheduler
+
+    accelerator = Accelerator(
+        cpu=next(model.parameters()).device.type == "cpu", mixed_precision="bf16" if config.bf16 else "no"
+    )
+    trained = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    steps = count_steps(len(rows), config)
+    optimizer = _optimizer(trained, config)
+    scheduler = get_scheduler(
+        config.lr_scheduler, optimizer, num_warmup_steps=_warmup(config, steps), num_training_steps=steps
+    )
+    trace, best = Trace(), _Best(config)
+    enter_training()
+    for step, window in enumerate(_windows(rows, config, steps=steps, seed=seed), start=1):
+        began = time.perf_counter_ns()
+        batches = [
+            collate(window[i : i + config.per_device_train_batch_size], pad_token=pad_token)
+            for i in range(0, len(window), config.per_device_train_batch_size)
+        ]
+        targets = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+        loss = 0.0
+        for batch in batches:
+            with accelerator.autocast():
+                share = _loss(model, _to(batch, accelerator.device)) / targets
+            accelerator.backward(share)
+            loss += share.item()
+        norm = _clip(trained, config.max_grad_norm, trace.gradients)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainError(
+                f"step {step}: the loss is {loss}, the gradient norm {norm}",
+                hint="lower train.learning_rate, or set train.bf16: false",
+            )
+        lr = float(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad(set_to_none=True)
+        trace.steps_ns.append(time.perf_counter_ns() - began)
+        trace.losses.append(loss)
+        log.append(
+            {
+                "step": step,
+                "rows": [row.id for row in window],
+                "batch": _batch_digest(batches),
+                "lr": _figure(lr),
+                "loss": _figure(loss),
+                "grad_norm": _figure(norm),
+            }
+        )
+        if progress:
+            progress(step, steps, loss)
+        if validation and (step == steps or step % _interval(config, len(rows)) == 0):
+            mean = _validate(model, validation, config, accelerator, pad_token=pad_token)
+            enter_training()
+            trace.validation.append((step, mean))
+            log.append({"step": step, "validation_loss": _figure(mean)})
+            best.offer(trained, step, mean)
+    with torch.no_grad():
+        best_step = best.restore(trained)
+    trace.kept_step, trace.kept_best = best_step or steps, best_step is not None
+    return trace
+
+
+def _windows(
+    rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int
+) -> Iterator[list[Row]]:
+    """Yield the rows of each optimizer step: a fresh shuffle each epoch, the last window may be short."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    made = 0
+    while made < steps:
+        order = torch.randperm(len(rows), generator=generator).tolist()
+        for start in range(0, len(order), size):
+            yield [rows[i] for i in order[start : start + size]]
+            made += 1
+            if made == steps:
+                return
+
+
+def _loss(model: Any, batch: dict[str, Any]) -> Any:
+    """Return the summed cross-entropy over supervised tokens, a scalar."""
+    import torch
+
+    labels = batch.pop("labels")
+    logits = model(**batch, use_cache=False).logits  # [B, L, vocabulary]
+    targets = labels[:, 1:]  # [B, L-1]
+    kept = targets != -100
+    return torch.nn.functional.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
+
+
+def _validate(
+    model: Any, rows: Sequence[Row], config: VLMTrainConfig, accelerator: Any, *, pad_token: int
+) -> float:
+    """Return the mean loss per supervised token over the validation rows."""
+    import torch
+
+    model.eval()
+    total, tokens = 0.0, 0
+    size = config.per_device_train_batch_size
+    with torch.no_grad(), accelerator.autocast():
+        for start in range(0, len(rows), size):
+            batch = _to(collate(rows[start : start + size], pad_token=pad_token), accelerator.device)
+            tokens += int((batch["labels"][:, 1:] != -100).sum())
+            total += _loss(model, batch).item()
+    return total / tokens
+
+
+def _optimizer(trained: dict[str, Any], config: VLMTrainConfig) -> Any:
+    """AdamW over LoRA factors and fully trained modules, the latter with their own rate if one is set."""
+    import torch
+
+    lora = [p for name, p in trained.items() if ".lora_" in name]
+    full = [p for name, p in trained.items() if ".lora_" not in name]
+    rate = config.projector_lr if config.projector_lr is not None else config.learning_rate
+    groups = [{"params": lora, "lr": config.learning_rate}, {"params": full, "lr": rate}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=config.weight_decay)
+
+
+def _warmup(config: VLMTrainConfig, steps: int) -> int:
+    return config.warmup_steps or math.ceil((config.warmup_ratio or 0.0) * steps)
+
+
+def _interval(config: VLMTrainConfig, rows: int) -> int:
+    """Steps between validations: what the config says, else once an epoch."""
+    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    return config.eval_steps or math.ceil(rows / size)
+
+
+def _clip(trained: dict[str, Any], limit: float | None, largest: dict[str, float]) -> float:
+    """Clip gradients to a total L2 norm of `limit`, note each one's norm before, return the total."""
+    import torch
+
+    names = [name for name, p in trained.items() if p.grad is not None]
+    grads = [trained[name].grad for name in names]
+    if not grads:
+        raise TrainError("no trained parameter received a gradient", hint="check parts and lora_targets")
+    norms = torch.stack(torch._foreach_norm(grads)).float()
+    total = float(torch.linalg.vector_norm(norms))
+    for name, norm in zip(names, norms.tolist(), strict=True):
+        largest[name] = max(largest.get(name, 0.0), norm)
+    if limit and total > limit:
+        torch._foreach_mul_(grads, limit / (total + 1e-6))
+    return total
+
+
+def _to(batch: dict[str, Any], device: Any) -> dict[str, Any]:
+    return {key: tensor.to(device) for key, tensor in batch.items()}
+
+
+def _batch_digest(batches: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of the processed tensors of one step."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for key in sorted(batch):
+            tensor = batch[key].contiguous()
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def _figure(value: float) -> float:
+    """Round to 9 significant digits: all that a float32 holds."""
+    return float(f"{value:.9g}")
+
+
+class _Best:
+    """The trained weights with the lowest validation loss so far, kept in memory."""
+
+    def __init__(self, config: VLMTrainConfig) -> None:
+        self._wanted = config.keep != "last"
+        self._loss = math.inf
+        self._step = 0
+        self._weights: dict[str, Any] = {}
+
+    def offer(self, trained: dict[str, Any], step: int, loss: float) -> None:
+        if self._wanted and loss < self._loss:
+            self._loss, self._step = loss, step
+            self._weights = {name: p.detach().clone() for name, p in trained.items()}
+
+    def restore(self, trained: dict[str, Any]) -> int | None:
+        """Put the best weights back; returns their step, or None when the last ones stay."""
+        for name, weights in self._weights.items():
+            trained[name].copy_(weights)
+        return self._step or None

@@ -1,0 +1,218 @@
+"""The vision-language trainer: plan, load, freeze, train, observe, save; read it top to bottom.
+
+    from apps.trainer.vlm import vlm_trainer, VLMTrainConfig
+    trainer = vlm_trainer(model_id=..., train_dataset=rows, config=VLMTrainConfig(lora_r=16))
+    result = trainer.train()
+
+Rows are dicts with `image` (a PIL image, a path or a base64 string; a list for several), `prompt`
+and `response`. The base is a checkpoint folder or a hub id.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apps.trainer import freeze, steps
+from apps.trainer.collate import Encoder, OverlongError, Row
+from apps.trainer.load import Base, find_base, load_model, load_processor, meta_model
+from apps.trainer.plan import Plan, plan_for
+from kolm.canonical import canonical_json
+from kolm.cid import sha256_hex
+from kolm.dataset import Dataset, dataset_of
+from kolm.errors import DataError, TrainError
+from kolm.modules import ModuleManifest
+from kolm.spec import VLMTrainConfig
+from kolm.trainlog import Chain, base_digest, effective_seed
+
+__all__ = ["TrainResult", "VLMTrainConfig", "VLMTrainer", "vlm_trainer"]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Rows that were changed or left out, by id."""
+
+    truncated: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training left behind."""
+
+    adapter_dir: Path
+    """Folder that `PeftModel.from_pretrained` takes."""
+    manifest: ModuleManifest
+    """Every parameter of the live model as it was seen after training."""
+    log: bytes
+    """The step log, JSON Lines (specs/formats/trainlog.md)."""
+    metrics: dict[str, Any]
+    """`steps`, `loss`, `validation_loss`, `kept_step`, `steps_ns`, `train_examples`, ..."""
+
+
+def vlm_trainer(
+    *,
+    model_id: str | Path,
+    train_dataset: Iterable[Mapping[str, Any]],
+    config: VLMTrainConfig | None = None,
+    validation_dataset: Iterable[Mapping[str, Any]] = (),
+    output_dir: str | Path | None = None,
+) -> "VLMTrainer":
+    """Prepare a trainer for rows given in Python.
+
+    Raises UnknownFamilyError, SpecError, DataError; nothing is loaded yet.
+    """
+    source = Path(model_id) if Path(model_id).is_dir() else str(model_id)
+    base = find_base(source, model=str(model_id))
+    validation = list(validation_dataset)
+    return VLMTrainer(
+        base=base,
+        dataset=dataset_of(train_dataset),
+        validation=dataset_of(validation) if validation else None,
+        config=config or VLMTrainConfig(),
+        output_dir=Path(output_dir) if output_dir else Path(tempfile.mkdtemp(prefix="kolm-")),
+    )
+
+
+@dataclass
+class VLMTrainer:
+    """One training run of one base over one data set."""
+
+    base: Base
+    dataset: Dataset
+    config: VLMTrainConfig
+    output_dir: Path
+    validation: Dataset | None = None
+    pixels: Mapping[str, int | None] = field(default_factory=dict)
+    """`min_pixels`, `max_pixels` of the processor."""
+    commitment: Mapping[str, Any] | None = None
+    """What the step log commits to; made from the inputs at hand when the caller has none."""
+    progress: steps.Progress | None = None
+
+    def plan(self) -> Plan:
+        """Say what will be frozen and trained, from a model without weights."""
+        return plan_for(meta_model(self.base.directory), self.base.family, self.config)
+
+    def train(self) -> TrainResult:
+        """Train and return the adapter with the manifest of what was observed.
+
+        Raises TrainError, DataError, and FreezeMismatchError when the live model is not the plan's.
+        """
+        import torch
+
+        plan = self.plan()
+        commitment = dict(self.commitment or self._own_commitment())
+        seed = int(commitment["seed"])
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # no kernel here reads it; half the speed
+
+        model = load_model(
+            self.base.directory, device=device_of(self.config), attn_implementation=self.config.attn_implementation
+        )
+        encoder = Encoder(load_processor(self.base.directory, **self.pixels), model.config, self.base.family)
+        rows, dropped = encode_all(encoder, self.dataset, self.config)
+        held = encode_all(encoder, self.validation, self.config)[0] if self.validation else []
+
+        before = freeze.digests(model)
+        wrapped = freeze.wrap(model, plan, self.config)
+        log = Chain(commitment)
+        trace = steps.train(
+            wrapped,
+            rows,
+            held,
+            self.config,
+            seed=seed,
+            pad_token=_pad_token(encoder.processor),
+            log=log,
+            enter_training=lambda: freeze.training_mode(wrapped, self.base.family, plan),
+            progress=self.progress,
+        )
+
+        manifest = freeze.observe(wrapped, base=self.base, before=before, gradients=trace.gradients)
+        freeze.compare(manifest, plan)
+        adapter_dir = save_adapter(wrapped, plan, self.base, self.output_dir / "adapter")
+        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows, dropped))
+
+    def _own_commitment(self) -> dict[str, Any]:
+        """Commit to the inputs of a run without a spec: config, rows and base."""
+        members = [example.to_json() for example in self.dataset.examples]
+        root = sha256_hex(canonical_json(members))
+        config = sha256_hex(canonical_json(self.config.model_dump(mode="json")))
+        return {
+            "spec": config,
+            "lock": config,
+            "set": root,
+            "pack": sha256_hex(b""),
+            "base": base_digest(self.base.files),
+            "seed": effective_seed(self.config.seed, root=root),
+        }
+
+
+def device_of(config: VLMTrainConfig) -> str:
+    """Return the device that `config.device` means on this machine."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def encode_all(encoder: Encoder, dataset: Dataset, config: VLMTrainConfig) -> tuple[list[Row], Dropped]:
+    """Encode every row before the first step, so that a bad one is found while nothing is lost.
+
+    A row that does not fit is refused, or left out and counted when `on_overlong` is `drop`.
+    """
+    rows, refused = [], []
+    for example in dataset.examples:
+        try:
+            rows.append(encoder.encode(example, dataset, config))
+        except OverlongError:
+            if config.on_overlong != "drop":
+                raise
+            refused.append(example.id)
+    if not rows:
+        raise DataError("no row is left to train on", hint="raise train.max_seq_length")
+    return rows, Dropped(tuple(row.id for row in rows if row.truncated), tuple(refused))
+
+
+def save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> Path:
+    """Write the adapter as PEFT does, with a config whose bytes depend on nothing but its content.
+
+    PEFT writes `target_modules` in hash order and shortened to suffixes, and the folder the base was
+    loaded from; the full sorted list and the base's name are written instead.
+    """
+    try:
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    except OSError as err:
+        raise TrainError(f"the adapter cannot be written: {err}", hint="is the disk full?") from err
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config |= {"target_modules": list(plan.targets), "base_model_name_or_path": base.model}
+    config |= {"revision": base.revision, "modules_to_save": list(plan.full_modules) or None}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").unlink(missing_ok=True)
+    return folder
+
+
+def _pad_token(processor: Any) -> int:
+    tokenizer = processor.tokenizer
+    token = tokenizer.pad_token_id
+    return int(token if token is not None else tokenizer.eos_token_id)
+
+
+def _metrics(trace: steps.Trace, rows: Sequence[Row], dropped: Dropped) -> dict[str, Any]:
+    return {
+        "train_examples": len(rows),
+        "truncated": list(dropped.truncated),
+        "dropped": list(dropped.refused),
+        "steps": len(trace.losses),
+        "kept_step": trace.kept_step,
+        "checkpoint": "best" if trace.kept_best else "last",
+        "loss": trace.losses[-1],
+        "losses": trace.losses,
+        "validation_loss": min((loss for _, loss in trace.validation), default=None),
+        "steps_ns": trace.steps_ns,
+    }

@@ -1,0 +1,266 @@
+"""The artifact: what a compile produced, in bytes that depend on nothing but its inputs.
+
+The format is specs/formats/artifact.md. The container is `kolm.container`'s strict ZIP; this module
+knows which members an artifact has, what each is for, and the two documents that describe them:
+`manifest.json` (what is inside, and which base it needs) and `spec.lock.json` (everything resolved).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kolm.canonical import canonical_json, parse_canonical
+from kolm.cid import CID, sha256_hex, sha256_hex_of_file
+from kolm.container import Container, write_container
+from kolm.errors import ArtifactError, VerificationError
+from kolm.modules import ModuleManifest
+from kolm.schema import Closed, Count, Hex, read_model
+
+Role = Literal[
+    "spec", "lock", "adapter", "processor", "modules", "set", "log", "pack", "pack-rows", "image", "rows"
+]
+
+MANIFEST = "manifest.json"
+
+_FIXED: dict[str, Role] = {
+    "spec.yaml": "spec",
+    "spec.lock.json": "lock",
+    "adapter/adapter_config.json": "adapter",
+    "adapter/adapter_model.safetensors": "adapter",
+    "modules.json": "modules",
+    "train/set.json": "set",
+    "train/log.jsonl": "log",
+    "eval/pack.yaml": "pack",
+    "eval/pack.jsonl": "pack-rows",
+    "eval/rows.jsonl": "rows",
+}
+"""The members every artifact has; besides them only processor files and eval images."""
+
+_OPEN: tuple[tuple[re.Pattern[str], Role], ...] = (
+    (re.compile(r"processor/[a-z0-9._-]+\.(?:json|txt|jinja|model)", re.ASCII), "processor"),
+    (re.compile(r"eval/images/[0-9a-f]{64}\.[a-z0-9]+", re.ASCII), "image"),
+)
+
+
+class BaseFile(Closed):
+    """One file of the base model."""
+
+    path: str
+    """Relative to the base's root, with `/`."""
+    sha256: Hex
+    bytes: Count
+
+
+class Base(Closed):
+    """The base model that the adapter belongs to."""
+
+    model: str
+    """Hub id or name, as the spec gives it."""
+    revision: str | None
+    licence: str | None
+    files: list[BaseFile]
+
+
+class Member(Closed):
+    """One member other than the manifest itself."""
+
+    path: str
+    bytes: Count
+    sha256: Hex
+    role: Role
+
+
+class Manifest(Closed):
+    """`manifest.json`: what the artifact holds and which base it needs."""
+
+    kind: Literal["kolm-artifact/1"]
+    name: str
+    task: str
+    family: str
+    base: Base
+    members: list[Member]
+
+
+class LockedSeed(Closed):
+    """The seed the spec asks for and the one training uses (specs/formats/trainlog.md 3)."""
+
+    spec: Count
+    effective: Count
+
+
+class LockedGate(Closed):
+    """Thresholds of the gate that the spec sets."""
+
+    k: float
+
+
+class LockedBudget(Closed):
+    """What an answer may cost."""
+
+    latency_p95_s: Annotated[float, Field(gt=0)]
+
+
+class LockedEval(Closed):
+    """How the eval is judged."""
+
+    min_accuracy: float
+    gate: LockedGate
+    budget: LockedBudget
+    seed: Count
+
+
+class LockedCost(Closed):
+    """Parameter counts that the C axis multiplies with token counts."""
+
+    language_params: Count
+    added_params: Count
+    vision_params: Count
+
+
+class Lock(Closed):
+    """`spec.lock.json`: everything that changes an output byte, resolved."""
+
+    kind: Literal["kolm-lock/1"]
+    base: Base
+    seed: LockedSeed
+    config: dict[str, Any]
+    """The whole trainer configuration, defaults included."""
+    targets: list[str]
+    """Full names of the modules that carry LoRA factors."""
+    processor: dict[str, Any]
+    metrics: dict[str, str]
+    """Metric id of each slice of the eval pack."""
+    generation: dict[str, Any]
+    eval: LockedEval
+    cost: LockedCost
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that could be read; whether it is right is for `kolm.verify` to say."""
+
+    container: Container
+
+    @classmethod
+    def open(cls, source: Path | bytes) -> "Artifact":
+        """Read a container strictly. Raises ArtifactError."""
+        return cls(Container.open(source))
+
+    @property
+    def cid(self) -> CID:
+        """The artifact's identity: the CID of its exact bytes."""
+        return self.container.cid
+
+    def read(self, name: str) -> bytes:
+        """Return a member's bytes. Raises ArtifactError (E_MEMBER_MISSING)."""
+        if name not in self.container.names:
+            raise ArtifactError(f"the artifact has no {name}", check="E_MEMBER_MISSING")
+        return self.container.read(name)
+
+    def members(self, *roles: Role) -> list[str]:
+        """Return the names of the members with these roles, in the container's order."""
+        return [name for name in self.container.names if name != MANIFEST and role_of(name) in roles]
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The parsed `manifest.json`. Raises ArtifactError."""
+        return read_model(Manifest, parse_canonical(self.read(MANIFEST), what=MANIFEST), what=MANIFEST)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The parsed `spec.lock.json`. Raises ArtifactError."""
+        name = "spec.lock.json"
+        return read_model(Lock, parse_canonical(self.read(name), what=name), what=name)
+
+    @cached_property
+    def modules(self) -> ModuleManifest:
+        """The parsed `modules.json`. Raises ArtifactError."""
+        return ModuleManifest.parse(self.read("modules.json"))
+
+
+def role_of(path: str) -> Role:
+    """Return what a member is for. Raises ArtifactError for a member that no artifact has.
+
+    Code, pickles and anything unknown have no role (specs/formats/artifact.md 2).
+    """
+    if path in _FIXED:
+        return _FIXED[path]
+    for pattern, role in _OPEN:
+        if pattern.fullmatch(path):
+            return role
+    raise ArtifactError(
+        f"{path!r} has no place in an artifact",
+        check="E_POLICY_CODE" if path.startswith("processor/") else "E_MEMBER_UNLISTED",
+        hint="specs/formats/artifact.md 2 lists the members; code and pickled weights are never among them.",
+    )
+
+
+def write_artifact(
+    path: Path,
+    members: Mapping[str, bytes | Path],
+    *,
+    name: str,
+    task: str,
+    family: str,
+    base: Mapping[str, Any],
+) -> CID:
+    """Write an artifact from its members, adding `manifest.json`, and return its CID.
+
+    Raises ArtifactError for a missing or unknown member, StorageError when the disk refuses.
+    """
+    missing = sorted(_FIXED.keys() - members.keys())
+    if missing:
+        raise ArtifactError(f"the artifact lacks {', '.join(missing)}", check="E_MEMBER_MISSING")
+    manifest = {
+        "kind": "kolm-artifact/1",
+        "name": name,
+        "task": task,
+        "family": family,
+        "base": dict(base),
+        "members": [_described(member, members[member]) for member in sorted(members)],
+    }
+    read_model(Manifest, manifest, what=MANIFEST)
+    return write_container(path, {MANIFEST: canonical_json(manifest), **members})
+
+
+def check_members(artifact: Artifact) -> None:
+    """Check the members against the manifest, both ways (specs/formats/artifact.md 3).
+
+    Raises ArtifactError or VerificationError: E_MEMBER_MISSING, E_MEMBER_UNLISTED, E_MEMBER_DIGEST,
+    E_POLICY_CODE, E_SCHEMA.
+    """
+    listed = [member.path for member in artifact.manifest.members]
+    present = [name for name in artifact.container.names if name != MANIFEST]
+    if listed != sorted(set(listed)):
+        raise VerificationError("manifest.json does not list its members once each, sorted", check="E_SCHEMA")
+    _none_of(sorted(set(present) - set(listed)), "not in manifest.json", check="E_MEMBER_UNLISTED")
+    _none_of(sorted((set(listed) | _FIXED.keys()) - set(present)), "missing", check="E_MEMBER_MISSING")
+    wrong_role = [member.path for member in artifact.manifest.members if member.role != role_of(member.path)]
+    _none_of(wrong_role, "listed with another role", check="E_SCHEMA")
+    seen = {name: (artifact.container.size(name), artifact.container.sha256(name)) for name in present}
+    wrong = [
+        member.path
+        for member in artifact.manifest.members
+        if seen[member.path] != (member.bytes, member.sha256)
+    ]
+    _none_of(wrong, "not the bytes that manifest.json lists", check="E_MEMBER_DIGEST")
+
+
+def _none_of(names: list[str], defect: str, *, check: str) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise VerificationError(f"{names[0]}{more}: {defect}", check=check)
+
+
+def _described(path: str, content: bytes | Path) -> dict[str, Any]:
+    if isinstance(content, bytes):
+        digest, size = sha256_hex(content), len(content)
+    else:
+        digest, size = sha256_hex_of_file(content), content.stat().st_size
+    return {"path": path, "bytes": size, "sha256": digest, "role": role_of(path)}

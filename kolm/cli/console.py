@@ -1,0 +1,76 @@
+"""How the command line speaks: results on stdout, everything else on stderr, one message per error."""
+
+import functools
+import json
+import sys
+import unicodedata
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import typer
+
+from kolm.errors import KolmError
+
+P = ParamSpec("P")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells report SIGINT."""
+
+
+def printable(text: str) -> str:
+    """Return text with control, format and bidirectional characters shown as escapes.
+
+    Names and model outputs come from files nobody vouches for; a terminal would obey them.
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return character
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    return character.encode("unicode_escape").decode("ascii") if hidden else character
+
+
+def emit(result: Any, *, as_json: bool = False) -> None:
+    """Print one result on stdout: a JSON object, or text as it is."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=True, sort_keys=True) + "\n")
+    else:
+        sys.stdout.write(printable(str(result)) + "\n")
+    sys.stdout.flush()
+
+
+def note(line: str) -> None:
+    """Print one line of progress on stderr."""
+    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.flush()
+
+
+def report(error: KolmError, *, as_json: bool) -> None:
+    """Print an error: message and hint on stderr, or one JSON object on stdout."""
+    if as_json:
+        check = getattr(error, "check", None)
+        document = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        emit({"error": document | ({"check": check} if check else {})}, as_json=True)
+        return
+    note(f"error: {error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Run a command so that every `KolmError` becomes one message and its exit code."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except KolmError as err:
+            report(err, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(err.exit_code) from err
+        except KeyboardInterrupt as err:
+            note("interrupted")
+            raise typer.Exit(INTERRUPTED) from err
+
+    return run

@@ -1,0 +1,81 @@
+"""`kolm push`, `kolm pull`, `kolm search`: artifacts to and from a registry."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kolm.cli.console import command, emit
+
+Registry = Annotated[str, typer.Option(help="Address of the registry, such as http://127.0.0.1:8150.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Patterns = Annotated[list[str] | None, typer.Option(help="Pattern over parameter names; may be repeated.")]
+
+
+@command
+def push(
+    artifact: Annotated[Path, typer.Argument(help="The .kolm file.")],
+    receipt: Annotated[Path, typer.Option(help="Its .receipt.json.")],
+    registry: Registry,
+    push_failed: Annotated[bool, typer.Option(help="Also if the gate's verdict is not PASS.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send an artifact and its receipt to a registry and print the CID."""
+    from registry.client import RegistryClient
+
+    with RegistryClient(registry) as client:
+        stored = client.push(artifact, receipt, allow_failed=push_failed)
+    emit(stored if as_json else stored["cid"], as_json=as_json)
+
+
+@command
+def pull(
+    cid: Annotated[str, typer.Argument(help="CID of the artifact.")],
+    registry: Registry,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
+    overwrite: Annotated[bool, typer.Option(help="Replace files that have other content.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch an artifact, its newest receipt and its module manifest by CID."""
+    from registry.client import RegistryClient
+
+    with RegistryClient(registry) as client:
+        paths = client.pull(cid, out=out, overwrite=overwrite)
+    files = {"artifact": str(paths.artifact), "receipt": str(paths.receipt), "modules": str(paths.modules)}
+    emit(files if as_json else "\n".join(files.values()), as_json=as_json)
+
+
+@command
+def search(
+    registry: Registry,
+    base: Annotated[str | None, typer.Option(help="Model id, or its last part.")] = None,
+    family: Annotated[str | None, typer.Option(help="Model family.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the spec.")] = None,
+    frozen: Patterns = None,
+    trainable: Patterns = None,
+    min_k: Annotated[float | None, typer.Option(min=0, max=1, help="Smallest K.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most artifacts to list.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """List the artifacts of a registry, newest first: by base, by what was frozen and trained, by K."""
+    from registry.client import RegistryClient
+
+    with RegistryClient(registry) as client:
+        items = client.search(
+            base=base,
+            family=family,
+            name=name,
+            frozen=frozen,
+            trainable=trainable,
+            min_k=min_k,
+            limit=limit,
+        )
+    if as_json:
+        emit({"items": items}, as_json=True)
+    elif items:
+        emit("\n".join(_line(item) for item in items))
+
+
+def _line(item: dict[str, Any]) -> str:
+    k = "-" if item["k"] is None else f"{item['k']:.3f}"
+    return f"{item['cid']}  K {k}  {item['verdict']:<12}  {item['name']}  {item['base']}  {item['created']}"

@@ -1,0 +1,131 @@
+"""`kolm verify`: the numbered list of specs/formats/verify.md, one line for each check."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kolm.cli.console import command, emit, note, printable
+from kolm.errors import SpecError
+
+if TYPE_CHECKING:
+    from kolm.verify import AuditReport, Check
+
+NOT_VERIFIED = 7
+"""Exit code for an artifact or receipt that is unreadable, wrong or against policy."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Registry = Annotated[str | None, typer.Option(help="Where to fetch a CID from.")]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artifact on this disk, where its receipt should be, and the CID it was asked for by."""
+
+    artifact: Path
+    receipt: Path
+    cid: str | None = None
+
+
+@command
+def verify(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT|CID", help="A .kolm file, or its CID.")],
+    receipt: Annotated[
+        Path | None, typer.Option(help="Its receipt; the .receipt.json beside it by default.")
+    ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="Whose signatures count.", show_default="$KOLM_HOME/trust")
+    ] = None,
+    registry: Registry = None,
+    base: Annotated[Path | None, typer.Option(help="Folder of the base, to compare frozen weights.")] = None,
+    level: Annotated[int, typer.Option(min=0, max=2, help="0: recompute; 1, 2: run the model.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Check an artifact and its receipt against the keys you trust; needs no torch and no network."""
+    from kolm.receipt import MAX_BYTES
+    from kolm.trust import TrustStore, default_trust_dir
+    from kolm.verify import verify_bundle
+
+    if level != 0:
+        raise SpecError(f"level {level} is not supported yet", hint="level 0 recomputes without a model")
+    if base is not None and not base.is_dir():
+        raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
+    store = TrustStore.open(trust or default_trust_dir())
+    with locate(artifact, registry=registry) as found:
+        report = verify_bundle(
+            found.artifact,
+            _read(receipt or found.receipt, limit=MAX_BYTES),
+            store,
+            expected_cid=found.cid,
+            base_dir=base,
+        )
+    emit(report.to_json() if as_json else as_text(report), as_json=as_json)
+    if report.failure is not None:
+        if report.failure.hint and not as_json:
+            note(f"hint: {report.failure.hint}")
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@contextmanager
+def locate(artifact: str, *, registry: str | None) -> Iterator[Found]:
+    """Yield the files of a path, or of a CID fetched into a folder that is gone afterwards.
+
+    Raises SpecError when there is neither, RegistryError.
+    """
+    path = Path(artifact)
+    if path.exists():
+        yield Found(path, path.with_name(f"{path.name.removesuffix('.kolm')}.receipt.json"))
+        return
+    cid = _cid(artifact)
+    if registry is None:
+        raise SpecError("a CID alone does not say where to find it", hint="add --registry URL")
+    from registry.client import RegistryClient
+
+    with tempfile.TemporaryDirectory(prefix="kolm-") as folder, RegistryClient(registry) as client:
+        paths = client.pull(cid, out=Path(folder))
+        yield Found(paths.artifact, paths.receipt, cid)
+
+
+def as_text(report: "AuditReport") -> str:
+    """Return a report as numbered lines and the verdict; nothing in it can steer a terminal."""
+    lines = [_line(check) for check in report.checks]
+    failure = report.failure
+    if failure is not None:
+        closing = f"NOT VERIFIED: check {failure.number} ({failure.id}) {failure.code}: {failure.detail}"
+    else:
+        closing = f"VERIFIED {report.artifact} signed by {', '.join(report.keys)}; gate {report.verdict}"
+    return "\n".join(one_line(line) for line in [*lines, closing])
+
+
+def one_line(text: str) -> str:
+    """Return text from a file as one harmless line."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _line(check: "Check") -> str:
+    result = check.code or check.status
+    evidence = "" if check.evidence == "absent" else f" ({check.evidence})"
+    return f"{check.number:>3}  {result:<20} {check.title}: {check.detail}{evidence}"
+
+
+def _cid(text: str) -> str:
+    from kolm.cid import parse_cid
+    from kolm.errors import ArtifactError
+
+    try:
+        return parse_cid(text)
+    except ArtifactError as err:
+        raise SpecError(
+            f"{text!r} is neither a file nor a CID", hint="give the path of a .kolm file"
+        ) from err
+
+
+def _read(path: Path, *, limit: int) -> bytes | None:
+    """Return a receipt's bytes; one that is not there is for check 3 to report."""
+    from kolm.files import read_bytes
+
+    return read_bytes(path, what="receipt", max_bytes=limit) if path.exists() else None

@@ -1,0 +1,119 @@
+"""The bytes of a container, read forwards once and hashed twice: as a file and member by member."""
+
+import hashlib
+import io
+import os
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from kolm.container.layout import refused
+
+Handle = io.BufferedReader | io.BytesIO
+
+_CHUNK = 1 << 20
+_ALONE = 1 << 18  # below this, handing over to the second thread costs more than it saves
+
+
+class Tape:
+    """Reads a handle from its beginning; every byte read enters the digest of the file.
+
+    Large members are hashed on two threads: hashlib lets go of the interpreter while it works.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._stamp = stamp_of(handle)
+        self._file = hashlib.sha256()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
+        self.position = 0
+        self.size = self._stamp[0]
+
+    def left(self) -> int:
+        """Return the number of bytes not yet read."""
+        return self.size - self.position
+
+    def take(self, size: int) -> bytes:
+        """Read exactly `size` bytes. Raises ArtifactError E_ZIP_TRUNCATED, E_IO_CHANGED."""
+        if size > self.left():
+            raise refused("E_ZIP_TRUNCATED", f"it ends in the middle of a record, at byte {self.size}")
+        data = bytearray(size)
+        self._fill(memoryview(data))
+        self._settle()
+        self._file.update(data)
+        return bytes(data)
+
+    def skim(self, size: int) -> tuple[str, int]:
+        """Read `size` bytes and return their SHA-256 (hex) and CRC-32.
+
+        Raises ArtifactError E_ZIP_TRUNCATED, E_IO_CHANGED.
+        """
+        if size < _ALONE:
+            data = self.take(size)
+            return hashlib.sha256(data).hexdigest(), zlib.crc32(data)
+        if size > self.left():
+            raise refused("E_ZIP_TRUNCATED", f"it ends in the middle of a member, at byte {self.size}")
+        return self._skim_on_two_threads(size)
+
+    def _skim_on_two_threads(self, size: int) -> tuple[str, int]:
+        self._pool = self._pool or ThreadPoolExecutor(max_workers=1)
+        member, crc, left = hashlib.sha256(), 0, size
+        spare, busy = memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK))
+        while left:
+            piece = spare[: min(left, _CHUNK)]
+            self._fill(piece)
+            self._settle()  # the other thread is done with the other buffer
+            self._pending = self._pool.submit(self._file.update, piece)
+            member.update(piece)
+            crc = zlib.crc32(piece, crc)
+            left -= len(piece)
+            spare, busy = busy, spare
+        return member.hexdigest(), crc
+
+    def tail(self, size: int) -> bytes:
+        """Return the last bytes, `size` at most, to explain a defect; reading cannot go on after this."""
+        self._settle()
+        self._handle.seek(max(0, self.size - size))
+        return self._handle.read(size)
+
+    def finish(self) -> bytes:
+        """Return the SHA-256 (32 bytes) of everything read; the file must still be the one opened.
+
+        Raises ArtifactError E_IO_CHANGED.
+        """
+        self._settle()
+        check_unchanged(self._handle, stamp=self._stamp)
+        return self._file.digest()
+
+    def close(self) -> None:
+        """Let the second thread go."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _fill(self, view: memoryview) -> None:
+        filled = 0
+        while filled < len(view):
+            count = self._handle.readinto(view[filled:])
+            if not count:
+                raise refused("E_IO_CHANGED", "the file became shorter while it was read")
+            filled += count
+        self.position += filled
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+
+def stamp_of(handle: Handle) -> tuple[int, int, int]:
+    """Return size, modification and change time of an open file; of bytes, their number."""
+    if isinstance(handle, io.BytesIO):
+        return handle.getbuffer().nbytes, 0, 0
+    status = os.fstat(handle.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def check_unchanged(handle: Handle, *, stamp: tuple[int, int, int]) -> None:
+    """Refuse to go on with a file that is no longer what was hashed. Raises ArtifactError E_IO_CHANGED."""
+    if stamp_of(handle) != stamp:
+        raise refused("E_IO_CHANGED", "the file was changed while it was read")

@@ -1,0 +1,194 @@
+"""The module manifest: every parameter once, with its part, its state, its digests and its origin.
+
+The format is specs/formats/modules.md. Names are parameter names of the unwrapped base model in
+memory, without the leading `model.`, PEFT's wrappers, the adapter's name, or the trailing `.weight`
+of LoRA factors. A manifest is written from what a live model was seen to be, never from a config.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal
+
+from kolm.canonical import canonical_json, parse_canonical
+from kolm.errors import VerificationError
+from kolm.globs import expand, summarise
+from kolm.schema import Closed, Hex, read_model
+
+Part = Literal["vision", "projector", "language", "audio", "head"]
+"""Which part of the model a parameter belongs to; each belongs to exactly one."""
+
+State = Literal["frozen", "trainable"]
+
+Relation = Literal["identical", "cast", "stacked", "quantised", "tied", "absent"]
+"""How a parameter's first value came from the base's files; `absent` means it is not in them."""
+
+_LORA_FACTOR = re.compile(r"\.(lora_[A-Za-z_]+)(?:\.default)?(?:\.weight)?$")
+_WRAPPER = re.compile(r"\.(?:base_layer|original_module|modules_to_save\.default)(?=\.|$)")
+
+
+class Origin(Closed):
+    """Where a parameter's value came from."""
+
+    file: str | None
+    """File of the base, relative to its root; null when the relation is `absent`."""
+    key: str | None
+    """Name of the tensor in that file."""
+    relation: Relation
+
+
+class Gradient(Closed):
+    """What training did to a trainable parameter."""
+
+    seen: bool
+    """Whether a non-zero gradient reached it at least once."""
+    max_norm: float
+    """Largest L2 norm of its gradient over all steps, before clipping."""
+
+
+class Tensor(Closed):
+    """What parameters and buffers have in common."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    """As torch spells it: `float32`, `bfloat16`, `uint8`."""
+    part: Part
+    base: Origin
+
+
+class Parameter(Tensor):
+    """One parameter of the live model."""
+
+    state: State
+    before: Hex | None
+    """SHA-256 of the raw little-endian bytes before training; null for one that training added."""
+    after: Hex
+    """The same, after training."""
+    gradient: Gradient | None
+    """Null for frozen parameters: they never had one."""
+
+
+class Buffer(Tensor):
+    """One buffer of the live model; buffers are not trained."""
+
+    before: Hex
+    after: Hex
+
+
+class ModuleManifest(Closed):
+    """All parameters and buffers of one compiled model, and the two short lists that stand for them."""
+
+    kind: Literal["kolm-modules/1"] = "kolm-modules/1"
+    family: str
+    model_type: str
+    parameters: list[Parameter]
+    buffers: list[Buffer]
+    frozen_modules: list[str]
+    trainable_modules: list[str]
+
+    @classmethod
+    def of(
+        cls, *, family: str, model_type: str, parameters: list[Parameter], buffers: list[Buffer]
+    ) -> "ModuleManifest":
+        """Build a manifest from observed parameters; the two short lists are derived, vision first."""
+        ordered = sorted(parameters, key=lambda p: p.part != "vision")
+        frozen, trainable = summarise(
+            [p.name for p in ordered if p.state == "frozen"],
+            [p.name for p in ordered if p.state == "trainable"],
+        )
+        return cls(
+            family=family,
+            model_type=model_type,
+            parameters=parameters,
+            buffers=buffers,
+            frozen_modules=frozen,
+            trainable_modules=trainable,
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> "ModuleManifest":
+        """Read the bytes of `modules.json`. Raises ArtifactError."""
+        return read_model(cls, parse_canonical(data, what="modules.json"), what="modules.json")
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes of `modules.json`."""
+        return canonical_json(self.model_dump())
+
+    @cached_property
+    def frozen(self) -> list[str]:
+        """Names of the frozen parameters, in the model's order."""
+        return [p.name for p in self.parameters if p.state == "frozen"]
+
+    @cached_property
+    def trainable(self) -> list[str]:
+        """Names of the trained parameters, in the model's order."""
+        return [p.name for p in self.parameters if p.state == "trainable"]
+
+    def size(self, *parts: Part, added: bool | None = None) -> int:
+        """Count the elements of the parameters in these parts.
+
+        `added=True` counts only those that training added, `added=False` only the base's own.
+        """
+        chosen = (p for p in self.parameters if p.part in parts)
+        return sum(_elements(p) for p in chosen if added is None or (p.before is None) is added)
+
+    def part_states(self) -> dict[str, list[str]]:
+        """Return for each part the states seen in it: `{"vision": ["frozen"], ...}`."""
+        seen: dict[str, set[str]] = {}
+        for parameter in self.parameters:
+            seen.setdefault(parameter.part, set()).add(parameter.state)
+        return {part: sorted(states) for part, states in sorted(seen.items())}
+
+    def check(self) -> None:
+        """Check that the manifest agrees with itself (specs/formats/modules.md 4).
+
+        Raises VerificationError: E_MODULES_MISMATCH, E_FROZEN_CHANGED.
+        """
+        names = [p.name for p in self.parameters]
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        _require(not repeated, f"parameters listed twice: {_few(repeated)}")
+        _require(expand(self.frozen_modules, names) == self.frozen, "frozen_modules is not the frozen list")
+        _require(
+            expand(self.trainable_modules, names) == self.trainable,
+            "trainable_modules is not the trained list",
+        )
+        odd = [p.name for p in self.parameters if (p.gradient is None) != (p.state == "frozen")]
+        _require(not odd, f"gradient and state disagree: {_few(odd)}")
+        changed = self.changed()
+        _require(not changed, f"changed although frozen: {_few(changed)}", check="E_FROZEN_CHANGED")
+
+    def changed(self) -> list[str]:
+        """Names of frozen parameters and of buffers whose digests before and after differ."""
+        frozen = [p.name for p in self.parameters if p.state == "frozen" and p.before != p.after]
+        return frozen + [b.name for b in self.buffers if b.before != b.after]
+
+
+def plain_name(key: str) -> str:
+    """Return the manifest name for a parameter name of a PEFT model or for a key of its adapter file.
+
+    `base_model.model.model.language_model.layers.0.q_proj.lora_A.default.weight` becomes
+    `language_model.layers.0.q_proj.lora_A`.
+    """
+    name = key.removeprefix("base_model.model.")
+    name = _LORA_FACTOR.sub(r".\1", name)
+    return _WRAPPER.sub("", name).removeprefix("model.")
+
+
+def _elements(parameter: Parameter) -> int:
+    count = 1
+    for side in parameter.shape:
+        count *= side
+    return count
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    rest = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(listed[:3]) + rest
+
+
+def _require(holds: bool, message: str, *, check: str = "E_MODULES_MISMATCH") -> None:
+    if not holds:
+        raise VerificationError(f"modules.json: {message}", check=check)

@@ -1,0 +1,310 @@
+"""One compile as a straight line: spec, data, plan, training, outputs, artifact, receipt.
+
+`compile_spec` knows no model library: whoever trains and whoever asks the models are arguments.
+Nothing appears in the output folder before everything that belongs together is complete.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from kolm.artifact import Artifact, write_artifact
+from kolm.attempts import count_attempt
+from kolm.canonical import canonical_json, canonical_lines
+from kolm.cid import CID, sha256_hex
+from kolm.dataset import Dataset, load_dataset, set_document, split_dataset
+from kolm.errors import DataError
+from kolm.files import make_folder, read_bytes, replace, staging, write_atomic
+from kolm.keys import PrivateKey
+from kolm.leaks import exact_overlaps
+from kolm.metrics import get_metric
+from kolm.modules import ModuleManifest
+from kolm.pack import EvalPack, load_pack, pack_members
+from kolm.receipt import CompileFacts, build_receipt
+from kolm.scorecard import score_artifact
+from kolm.spec import LoadedSpec
+from kolm.trainlog import base_digest, effective_seed
+
+
+class Trained(Protocol):
+    """What training left behind; see `apps.trainer.vlm.TrainResult`."""
+
+    adapter_dir: Path
+    manifest: ModuleManifest
+    log: bytes
+    metrics: dict[str, Any]
+
+
+class Job(Protocol):
+    """A trainer that has found the base of one spec and planned its freeze; see `apps.trainer.job`."""
+
+    family: str
+    base_identity: dict[str, Any]
+    targets: list[str]
+    cost: dict[str, int]
+    processor: dict[str, Any]
+    processor_files: dict[str, Path]
+
+    def versions(self) -> dict[str, str]:
+        """Versions of everything that changes an output byte."""
+
+    def train(
+        self,
+        dataset: Dataset,
+        validation: Dataset | None,
+        *,
+        commitment: Mapping[str, Any],
+        folder: Path,
+        progress: Callable[[int, int, float], None] | None,
+    ) -> Trained:
+        """Train and observe."""
+
+    def train_block(self, result: Any) -> dict[str, Any]:
+        """The receipt's `vlm_train`."""
+
+    def environment(self) -> dict[str, Any]:
+        """What this ran on."""
+
+    def peak_memory(self) -> int:
+        """Highest memory use in bytes."""
+
+
+class Outputs(Protocol):
+    """What the models said; see `apps.eval.run.Outputs`."""
+
+    rows: list[dict[str, Any]]
+    base_ns: list[int]
+    tuned_ns: list[int]
+
+
+Evaluate = Callable[..., Outputs]
+"""(job, trained, pack, metrics=, max_new_tokens=, progress=) -> outputs; `kolm.cli` joins the two apps."""
+
+
+class Voice(Protocol):
+    """Whoever is told how far a compile has come."""
+
+    def planned(self, inputs: "Inputs", job: Job) -> None:
+        """Inputs are read and the freeze is planned."""
+
+    def training(self, step: int, steps: int, loss: float) -> None:
+        """One more optimizer step is done."""
+
+    def asking(self, model: str, done: int, rows: int) -> None:
+        """One more question is answered."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a compile reads, checked before anything is trained."""
+
+    dataset: Dataset
+    validation: Dataset | None
+    pack: EvalPack
+    metrics: dict[str, str]
+    """Metric id of each slice."""
+    set_document: bytes
+    overlaps: int
+    """Pictures that are both trained on and evaluated on."""
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """The files of one compile."""
+
+    cid: CID
+    artifact: Path
+    receipt: Path
+    modules: Path
+    k_score: dict[str, Any]
+    train_block: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL or INCONCLUSIVE."""
+        return str(self.k_score["gate"]["verdict"])
+
+
+def read_inputs(loaded: LoadedSpec) -> Inputs:
+    """Read data, pack and metrics of a spec. Raises DataError, SpecError."""
+    data, root = loaded.spec.data, loaded.root
+    pack = load_pack(root / data.eval)
+    metrics = _metrics(loaded, pack)
+    dataset = load_dataset(data.train, root=root)
+    validation = load_dataset(data.validation, root=root) if data.validation else None
+    if data.split:
+        dataset, validation = split_dataset(dataset, fraction=data.split.validation)
+    document = set_document(dataset, validation=validation)
+    overlaps = len(exact_overlaps(document, pack))
+    return Inputs(dataset, validation, pack, metrics, document, overlaps)
+
+
+def compile_spec(
+    loaded: LoadedSpec,
+    *,
+    job: Job,
+    evaluate: Evaluate,
+    inputs: Inputs,
+    signer: PrivateKey,
+    out: Path,
+    voice: Voice,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> CompileResult:
+    """Compile a spec into `<name>.kolm`, `<name>.receipt.json` and `<name>.modules.json` under `out`.
+
+    The artifact's bytes depend on the inputs alone; run id, clock and measurements go into the receipt.
+    Raises TrainError, FreezeMismatchError, EvalError, StorageError; then `out` is as it was.
+    """
+    spec, started = loaded.spec, _timestamp(clock())
+    lock = lock_document(loaded, job=job, inputs=inputs)
+    voice.planned(inputs, job)
+    with staging(make_folder(out)) as work:
+        trained = job.train(
+            inputs.dataset,
+            inputs.validation,
+            commitment=commitment(loaded, lock=lock, job=job, inputs=inputs),
+            folder=work,
+            progress=voice.training,
+        )
+        outputs = evaluate(
+            job,
+            trained,
+            inputs.pack,
+            metrics=inputs.metrics,
+            max_new_tokens=spec.generation.max_new_tokens,
+            progress=voice.asking,
+        )
+        artifact = _pack_up(work, loaded, lock, job=job, inputs=inputs, trained=trained, outputs=outputs)
+        timings = _timings(outputs, trained)
+        k_score = score_artifact(
+            artifact, timings=timings["rows"], attempts=count_attempt(inputs.pack.digest)
+        )
+        train_block = job.train_block(trained)
+        facts = CompileFacts(
+            run=secrets.token_hex(16),
+            artifact=artifact,
+            train_block=train_block,
+            k_score=k_score,
+            environment=job.environment(),
+            timings=timings,
+            memory={"peak_bytes": job.peak_memory()},
+            started=started,
+            finished=_timestamp(clock()),
+        )
+        write_atomic(work / f"{spec.name}.receipt.json", build_receipt(facts, signer))
+        write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
+        paths = [out / f"{spec.name}.{ending}" for ending in ("kolm", "receipt.json", "modules.json")]
+        for path in paths:
+            replace(work / path.name, target=path)
+    return CompileResult(artifact.cid, *paths, k_score, train_block, trained.metrics)
+
+
+def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
+    """Return `spec.lock.json`: everything that changes an output byte, resolved."""
+    spec = loaded.spec
+    return canonical_json(
+        {
+            "kind": "kolm-lock/1",
+            "base": job.base_identity,
+            "seed": {"spec": spec.train.seed, "effective": _seed(loaded, inputs)},
+            "config": spec.train.model_dump(mode="json"),
+            "targets": job.targets,
+            "processor": job.processor,
+            "metrics": inputs.metrics,
+            "generation": {"max_new_tokens": spec.generation.max_new_tokens, "batch": 1, "greedy": True},
+            "eval": {
+                "min_accuracy": spec.eval.min_accuracy,
+                "gate": {"k": spec.eval.gate.k},
+                "budget": {"latency_p95_s": spec.eval.budget.latency_p95_s},
+                "seed": spec.eval.seed,
+            },
+            "cost": job.cost,
+            "versions": job.versions(),
+        }
+    )
+
+
+def commitment(loaded: LoadedSpec, *, lock: bytes, job: Job, inputs: Inputs) -> dict[str, Any]:
+    """Return what the step log's head commits to before the first step."""
+    return {
+        "spec": sha256_hex(loaded.text),
+        "lock": sha256_hex(lock),
+        "set": sha256_hex(inputs.set_document),
+        "pack": inputs.pack.digest,
+        "base": base_digest(job.base_identity["files"]),
+        "seed": _seed(loaded, inputs),
+    }
+
+
+def _seed(loaded: LoadedSpec, inputs: Inputs) -> int:
+    return effective_seed(loaded.spec.train.seed, root=sha256_hex(inputs.set_document))
+
+
+def _metrics(loaded: LoadedSpec, pack: EvalPack) -> dict[str, str]:
+    """Return the metric of each slice: the spec's, else the pack's own. Raises SpecError, DataError."""
+    asked = loaded.spec.eval.metric
+    unknown = sorted(asked.keys() - pack.slices.keys())
+    if unknown:
+        raise loaded.error(
+            "eval", "metric", unknown[0],
+            message=f"the pack has no slice `{unknown[0]}`",
+            hint=f"its slices are {', '.join(sorted(pack.slices))}",
+        )  # fmt: skip
+    metrics = {name: asked.get(name, part.metric) for name, part in pack.slices.items()}
+    for metric_id in metrics.values():
+        get_metric(metric_id)
+    if not any(row.images for row in pack.rows):
+        raise DataError(
+            f"pack {pack.name} has no image in any row",
+            hint="a vision-language model is judged on rows with images",
+        )
+    return metrics
+
+
+def _pack_up(
+    work: Path,
+    loaded: LoadedSpec,
+    lock: bytes,
+    *,
+    job: Job,
+    inputs: Inputs,
+    trained: Trained,
+    outputs: Outputs,
+) -> Artifact:
+    """Write the artifact from its members and open it again, strictly."""
+    spec = loaded.spec
+    path = work / f"{spec.name}.kolm"
+    adapter = {f"adapter/{file.name}": file for file in sorted(trained.adapter_dir.iterdir())}
+    files = {name: read_bytes(file, what="processor file") for name, file in job.processor_files.items()}
+    members: dict[str, bytes | Path] = {
+        "spec.yaml": loaded.text,
+        "spec.lock.json": lock,
+        **adapter,
+        **files,
+        "modules.json": trained.manifest.to_bytes(),
+        "train/set.json": inputs.set_document,
+        "train/log.jsonl": trained.log,
+        **pack_members(inputs.pack),
+        "eval/rows.jsonl": canonical_lines(outputs.rows),
+    }
+    write_artifact(
+        path, members, name=spec.name, task=spec.task, family=job.family, base=job.base_identity
+    )
+    return Artifact.open(path)
+
+
+def _timings(outputs: Outputs, trained: Trained) -> dict[str, Any]:
+    rows = zip(outputs.rows, outputs.base_ns, outputs.tuned_ns, strict=True)
+    return {
+        "rows": [{"id": row["id"], "base_ns": base, "tuned_ns": tuned} for row, base, tuned in rows],
+        "steps_ns": trained.metrics["steps_ns"],
+    }
+
+
+def _timestamp(now: datetime) -> str:
+    """Return a UTC time in whole seconds, as RFC 3339 writes it."""
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

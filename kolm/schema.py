@@ -1,0 +1,45 @@
+"""Closed schemas: what a document may hold, and nothing else.
+
+Every signed or hashed document is read through a model that refuses unknown members and converts
+nothing, because a member that nobody reads could change what the rest means.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kolm.errors import ArtifactError
+
+Hex = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+"""A SHA-256 digest as 64 lower-case hexadecimal digits."""
+
+RunId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
+"""128 random bits that name one run of one compile."""
+
+Timestamp = Annotated[str, Field(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\z")]
+"""A UTC time in whole seconds, as RFC 3339 writes it: `2026-01-31T12:00:00Z`."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Closed(BaseModel):
+    """A document part with exactly the declared members, each of exactly the declared type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(model: type[Model], value: Any, *, what: str) -> Model:
+    """Return parsed JSON as `model`. Raises ArtifactError (E_SCHEMA) naming the first wrong member."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"]) or "document"
+        raise ArtifactError(
+            f"{what}: {place}: {first['msg']}",
+            check="E_SCHEMA",
+            hint="The document was not written by this version of kolm, or was changed afterwards.",
+        ) from err

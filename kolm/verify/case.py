@@ -1,0 +1,92 @@
+"""What an audit has in hand: the inputs, and what earlier checks have established from them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kolm.artifact import Artifact
+from kolm.canonical import parse_canonical
+from kolm.dsse import Opened
+from kolm.errors import ArtifactError, DataError, VerificationError
+from kolm.pack import EvalPack, pack_from_members
+from kolm.predicates import CompilePredicate
+from kolm.receipt import Receipt
+from kolm.statements import COMPILE, STAGE_TYPES, StagePredicate, Statement
+from kolm.trust import TrustStore
+from kolm.verify.report import Evidence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check that passed says."""
+
+    detail: str
+    evidence: Evidence = "recomputed"
+    done: bool = True
+    """False if an optional input was not given, so that the check could not be made."""
+
+
+@dataclass
+class Case:
+    """One audit; the attributes after the inputs are set by the check that establishes them."""
+
+    source: Path
+    receipt_bytes: bytes | None
+    trust: TrustStore
+    expected_cid: str | None
+    base_dir: Path | None
+    now: datetime
+
+    artifact: Artifact = field(init=False)
+    """Set by check 1."""
+    receipt: Receipt = field(init=False)
+    """Set by check 3."""
+    opened: list[Opened] = field(init=False)
+    """Set by check 5."""
+    statements: list[Statement] = field(init=False)
+    """Set by check 6."""
+
+    @cached_property
+    def pack(self) -> EvalPack:
+        """The eval pack inside the artifact. Raises ArtifactError."""
+        try:
+            return pack_from_members(self.artifact.read)
+        except DataError as err:
+            raise ArtifactError(f"eval pack: {err.message}", check="E_EVAL_PACK", hint=err.hint) from err
+
+    @cached_property
+    def set_document(self) -> dict[str, Any]:
+        """The training set's commitments. Raises ArtifactError."""
+        document = parse_canonical(self.artifact.read("train/set.json"), what="train/set.json")
+        return dict(document)
+
+    @property
+    def compile(self) -> CompilePredicate:
+        """The compile statement's predicate."""
+        return self.statement(COMPILE).as_(CompilePredicate)
+
+    @property
+    def stages(self) -> list[Statement]:
+        """The stage statements, in order."""
+        return [self.statement(kind) for kind in STAGE_TYPES]
+
+    def stage(self, name: str) -> StagePredicate:
+        """Return the predicate of one stage."""
+        return self.statement(f"urn:kolm:stage:{name}:v1").as_(StagePredicate)
+
+    def statement(self, kind: str) -> Statement:
+        """Return the one statement of a type. Raises VerificationError (E_CHAIN_STAGES)."""
+        found = [statement for statement in self.statements if statement.predicate_type == kind]
+        if len(found) != 1:
+            raise VerificationError(
+                f"{len(found)} statements of type {kind}, not one", check="E_CHAIN_STAGES"
+            )
+        return found[0]
+
+
+def require(holds: bool, message: str, *, check: str, hint: str = "") -> None:
+    """Raise VerificationError with this check's code unless `holds`."""
+    if not holds:
+        raise VerificationError(message, check=check, hint=hint)

@@ -1,0 +1,151 @@
+"""Checks 9, 13 and 14: the spec and its lock, the base, and the training log that commits to them."""
+
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kolm.cid import sha256_hex_of_file
+from kolm.errors import ArtifactError, SpecError
+from kolm.modules import Buffer, Parameter
+from kolm.receipt import data_counts
+from kolm.spec import CompileSpec, parse_spec
+from kolm.tensors import read_tensors
+from kolm.trainlog import base_digest, effective_seed, read_log
+from kolm.verify.case import Case, Finding, require
+
+_SAME_IN_RECEIPT = (
+    "lora_r",
+    "lora_alpha",
+    "lora_targets",
+    "learning_rate",
+    "max_seq_length",
+    "freeze_vision",
+)
+"""Settings that the training block repeats from the lock."""
+
+
+def spec(case: Case) -> Finding:
+    """(9) The lock resolves this spec, and the receipt repeats what the lock says."""
+    manifest, lock = case.artifact.manifest, case.artifact.lock
+    asked = _parsed(case)
+    _locked(lock.base == manifest.base, "base")
+    _locked((asked.name, asked.task) == (manifest.name, manifest.task), "name and task")
+    _locked(asked.base.model == manifest.base.model, "base.model")
+    _locked(asked.base.revision in (None, manifest.base.revision), "base.revision")
+    _locked(asked.train.seed == lock.seed.spec, "train.seed")
+    judged = asked.eval.model_dump(include={"min_accuracy", "gate", "budget", "seed"})
+    _locked(judged == lock.eval.model_dump(), "eval")
+    _locked(asked.generation.max_new_tokens == lock.generation.get("max_new_tokens"), "generation")
+    metrics = {name: asked.eval.metric.get(name, part.metric) for name, part in case.pack.slices.items()}
+    _locked(metrics == lock.metrics, "eval.metric")
+    explicit = asked.train.model_dump(mode="json", exclude_unset=True)
+    odd = [key for key, value in explicit.items() if not _resolves(value, lock.config.get(key))]
+    _locked(not odd, f"train.{', train.'.join(odd)}")
+    block = case.compile.train.model_dump()
+    odd = [key for key in _SAME_IN_RECEIPT if key in block and block[key] != lock.config.get(key)]
+    _locked(not odd, f"the receipt's {', '.join(odd)}")
+    counts = case.compile.data.model_dump()
+    _locked(counts == data_counts(case.artifact), "the receipt's data counts")
+    _locked(block["train_examples"] <= counts["train"], "the receipt's train_examples")
+    return Finding(f"spec parsed, {len(explicit)} training settings and the gate's thresholds as locked")
+
+
+def _parsed(case: Case) -> CompileSpec:
+    try:
+        return parse_spec(case.artifact.read("spec.yaml"), path=Path("spec.yaml")).spec
+    except SpecError as err:
+        raise ArtifactError(err.message, check="E_SPEC_PARSE", hint=err.hint) from err
+
+
+def _resolves(asked: Any, locked: Any) -> bool:
+    """`auto` and null leave the choice open; anything else stands in the lock as it is in the spec."""
+    if isinstance(asked, dict) and isinstance(locked, dict):
+        return all(_resolves(value, locked.get(key)) for key, value in asked.items())
+    return asked in ("auto", None) or asked == locked
+
+
+def _locked(holds: bool, what: str) -> None:
+    require(holds, f"spec, lock and receipt disagree about {what}", check="E_SPEC_MISMATCH")
+
+
+def base(case: Case) -> Finding:
+    """(13) The base's files are the ones named, and every `identical` parameter is in them."""
+    manifest, listed = case.artifact.manifest, case.artifact.modules
+    paths = {file.path for file in manifest.base.files}
+    for path in paths:
+        safe = PurePosixPath(path)
+        _is_base(not safe.is_absolute() and ".." not in safe.parts, f"{path} leaves the base's directory")
+    tensors: list[Parameter | Buffer] = [*listed.parameters, *listed.buffers]
+    by_file: dict[str, list[Parameter | Buffer]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.base.file is not None:
+            _is_base(
+                tensor.base.file in paths,
+                f"{tensor.name} comes from {tensor.base.file}, not a file of the base",
+            )
+        if tensor.base.relation == "identical":
+            by_file[tensor.base.file or ""].append(tensor)
+    count = sum(len(group) for group in by_file.values())
+    if case.base_dir is None:
+        return Finding(
+            f"no --base given: origin of {count} parameters signed only", "signed only", done=False
+        )
+    for file in manifest.base.files:
+        _is_base(
+            _digest(case.base_dir / file.path) == file.sha256,
+            f"{file.path} is not the file that was compiled from",
+        )
+    for path, group in by_file.items():
+        _check_identical(case.base_dir / path, group)
+    return Finding(f"{len(paths)} files and {count} identical parameters of {len(tensors)}")
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_hex_of_file(path) if path.is_file() else None
+
+
+def _check_identical(path: Path, group: list[Parameter | Buffer]) -> None:
+    held = read_tensors(path) if path.is_file() else {}
+    for tensor in group:
+        found = held.get(tensor.base.key or "")
+        same = found is not None and (found.sha256, found.dtype, list(found.shape)) == (
+            tensor.before,
+            tensor.dtype,
+            tensor.shape,
+        )
+        _is_base(same, f"{tensor.name} is not the base's {tensor.base.key}")
+
+
+def _is_base(holds: bool, message: str) -> None:
+    require(
+        holds, message, check="E_BASE_MISMATCH", hint="Give --base the directory of the pinned base model."
+    )
+
+
+def training_log(case: Case) -> Finding:
+    """(14) The step log is an unbroken chain that commits to these inputs and this seed."""
+    artifact = case.artifact
+    log = read_log(artifact.read("train/log.jsonl"))
+    seed, root = artifact.lock.seed, artifact.container.sha256("train/set.json")
+    derived = effective_seed(seed.spec, root=root)
+    _logged(seed.effective == derived, "the effective seed does not follow from seed and training set")
+    expected = {
+        "spec": artifact.container.sha256("spec.yaml"),
+        "lock": artifact.container.sha256("spec.lock.json"),
+        "set": root,
+        "pack": case.pack.digest,
+        "base": base_digest([file.model_dump() for file in artifact.manifest.base.files]),
+        "seed": derived,
+    }
+    stated = log.commitment.model_dump()
+    wrong = next((member for member, value in expected.items() if stated[member] != value), None)
+    _logged(wrong is None, f"it commits to another {wrong}")
+    known = {row["id"] for row in case.set_document["rows"]}
+    fed = {row for step in log.steps for row in step.rows}
+    _logged(fed <= known, "it trains on rows that the training set does not hold")
+    _logged(bool(log.steps), "it holds no step")
+    return Finding(f"{len(log.steps)} steps, head {log.head[:12]}; losses and batch digests signed only")
+
+
+def _logged(holds: bool, message: str) -> None:
+    require(holds, f"train/log.jsonl: {message}", check="E_TRAINLOG")

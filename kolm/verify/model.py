@@ -1,0 +1,102 @@
+"""Checks 10 to 12: what was frozen and trained, and that the adapter is what training left."""
+
+import json
+from typing import Any
+
+from kolm.errors import ArtifactError, VerificationError
+from kolm.modules import plain_name
+from kolm.predicates import VLMTrainBlock
+from kolm.receipt import module_summary
+from kolm.tensors import TensorInfo, read_tensors
+from kolm.verify.case import Case, Finding, require
+
+
+def modules(case: Case) -> Finding:
+    """(10) The module manifest partitions the parameters, and the receipt's short lists stand for it."""
+    artifact, compiled = case.artifact, case.compile
+    try:
+        artifact.modules.check()
+    except VerificationError as err:
+        if err.check != "E_FROZEN_CHANGED":  # check 12 says so
+            raise
+    summary = compiled.modules.model_dump()
+    for member, value in module_summary(artifact).items():
+        _same(summary[member] == value, f"the receipt's modules.{member} is not the module manifest's")
+    block = compiled.train
+    lists = (block.frozen_modules, block.trainable_modules)
+    _same(
+        lists == (artifact.modules.frozen_modules, artifact.modules.trainable_modules),
+        "the training block lists other modules",
+    )
+    seen = artifact.modules.part_states().get("vision", [])
+    if isinstance(block, VLMTrainBlock):
+        _same(
+            not block.freeze_vision or seen == ["frozen"], "freeze_vision is claimed, but vision was trained"
+        )
+        _same(block.freeze_vision or "trainable" in seen, "vision was frozen, but freeze_vision is false")
+    counts = compiled.modules.counts
+    return Finding(
+        f"{counts.frozen} frozen and {counts.trainable} trained parameters; short lists equal exact lists"
+    )
+
+
+def _same(holds: bool, message: str) -> None:
+    require(holds, message, check="E_MODULES_MISMATCH")
+
+
+def adapter(case: Case) -> Finding:
+    """(11) The adapter holds exactly the trained parameters, with their digests after training."""
+    name = "adapter/adapter_model.safetensors"
+    trained = {p.name: p for p in case.artifact.modules.parameters if p.state == "trainable"}
+    with case.artifact.container.open_member(name) as handle:
+        tensors = read_tensors(handle)
+    found: dict[str, TensorInfo] = {}
+    for key, tensor in tensors.items():
+        plain = plain_name(key)
+        _fits(plain in trained, f"the adapter has {key}, which was not trained")
+        _fits(plain not in found, f"the adapter has {plain} twice")
+        found[plain] = tensor
+    missing = sorted(trained.keys() - found.keys())
+    _fits(not missing, f"the adapter lacks {', '.join(missing[:3])}")
+    for plain, tensor in found.items():
+        parameter = trained[plain]
+        form = (parameter.dtype, tuple(parameter.shape), parameter.after)
+        _fits((tensor.dtype, tensor.shape, tensor.sha256) == form, f"{plain} is not what training left")
+    _check_config(case)
+    vision = sum(parameter.part == "vision" for parameter in trained.values())
+    return Finding(f"{len(found)} tensors, {vision} of them in the vision tower")
+
+
+def _check_config(case: Case) -> None:
+    """PEFT's own config names the locked modules, so that loading it attaches factors nowhere else."""
+    name, lock = "adapter/adapter_config.json", case.artifact.lock
+    try:
+        config: Any = json.loads(case.artifact.read(name))
+        targets = sorted(config["target_modules"])
+        rank, alpha = config["r"], config["lora_alpha"]
+    except (ValueError, TypeError, KeyError, RecursionError) as err:
+        raise ArtifactError(f"{name} is not a PEFT LoRA config", check="E_SCHEMA") from err
+    _fits(targets == sorted(lock.targets), f"{name} names other target modules than the lock")
+    _fits(
+        (rank, alpha) == (lock.config.get("lora_r"), lock.config.get("lora_alpha")),
+        f"{name} has another rank or alpha",
+    )
+    made = {p.name.rpartition(".")[0] for p in case.artifact.modules.parameters if ".lora_" in p.name}
+    _fits(
+        made == {plain_name(target) for target in lock.targets}, "LoRA factors are not on the locked modules"
+    )
+
+
+def _fits(holds: bool, message: str) -> None:
+    require(holds, message, check="E_MODULES_ADAPTER")
+
+
+def frozen(case: Case) -> Finding:
+    """(12) Every frozen parameter and every buffer has the same digest before and after."""
+    changed = case.artifact.modules.changed()
+    require(
+        not changed,
+        f"{len(changed)} frozen parameters changed, first {', '.join(changed[:3])}",
+        check="E_FROZEN_CHANGED",
+    )
+    return Finding(f"{len(case.artifact.modules.frozen)} frozen parameters unchanged", "signed only")

@@ -1,0 +1,85 @@
+"""What an audit found: one line for each numbered check, and what the whole comes to."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kolm.predicates import CompilePredicate
+
+Status = Literal["passed", "failed", "skipped"]
+
+Evidence = Literal["recomputed", "signed only", "absent"]
+"""Where the answer comes from: the bytes at hand, the signer's word, or nowhere."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check of specs/formats/verify.md."""
+
+    number: int
+    id: str
+    title: str
+    status: Status
+    evidence: Evidence
+    code: str | None
+    """A code of specs/formats/verify.md 3 if it failed."""
+    detail: str
+    hint: str = ""
+    """What the auditor can do about a failure."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as one JSON object."""
+        return {
+            "number": self.number,
+            "id": self.id,
+            "title": self.title,
+            "status": self.status,
+            "evidence": self.evidence,
+            "code": self.code,
+            "detail": self.detail,
+            "hint": self.hint,
+        }
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The outcome of every check, in order."""
+
+    artifact: str | None
+    """CID of the artifact's bytes, if it is a container at all."""
+    receipt: str | None
+    """CID of the receipt's bytes, if it could be read."""
+    keys: tuple[str, ...]
+    """Ids of the trusted keys that signed, if all signatures hold."""
+    checks: tuple[Check, ...]
+    compile: CompilePredicate | None = field(default=None, repr=False)
+    """The compile statement, once its signature, schema and subject were found to be right."""
+
+    @property
+    def failure(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if check.status == "failed"), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; a skipped check then lacks an optional input, never a fact."""
+        return self.failure is None
+
+    @property
+    def verdict(self) -> str | None:
+        """The gate's verdict (`PASS`, `FAIL`, `INCONCLUSIVE`), if check 16 recomputed it."""
+        scored = any(check.id == "scores" and check.status == "passed" for check in self.checks)
+        return self.compile.k_score.gate.verdict if scored and self.compile else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object."""
+        failure = self.failure
+        return {
+            "kind": "kolm-audit/1",
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "artifact": self.artifact,
+            "receipt": self.receipt,
+            "keys": list(self.keys),
+            "failure": failure.to_json() if failure else None,
+            "checks": [check.to_json() for check in self.checks],
+        }

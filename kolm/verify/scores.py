@@ -1,0 +1,80 @@
+"""Checks 15 to 17: train and eval apart, every score computed again, and the auditor's own policy."""
+
+from datetime import UTC, datetime, timedelta
+
+from kolm.canonical import canonical_json
+from kolm.errors import VerificationError
+from kolm.leaks import exact_overlaps
+from kolm.scorecard import score_artifact
+from kolm.verify.case import Case, Finding, require
+
+_CLOCK_SKEW = timedelta(minutes=10)
+
+
+def holdout(case: Case) -> Finding:
+    """(15) No picture of the eval pack is a picture of the training or validation set."""
+    overlaps = exact_overlaps(case.set_document, case.pack)
+    if overlaps:
+        first = overlaps[0]
+        raise VerificationError(
+            f"{len(overlaps)} eval rows were trained on, first {first.eval_id} (as {first.train_id})",
+            check="E_HOLDOUT_LEAK",
+            hint="Scores on rows that were trained on say nothing; do not rely on this artifact.",
+        )
+    rows = len(case.set_document["rows"])
+    return Finding(
+        f"{rows} training rows against {len(case.pack.rows)} eval rows; near duplicates not looked for"
+    )
+
+
+def scores(case: Case) -> Finding:
+    """(16) Extraction, metric, K, interval, axes and verdict follow from the stored outputs."""
+    compiled = case.compile
+    stated = compiled.k_score
+    computed = score_artifact(
+        case.artifact,
+        timings=[timing.model_dump() for timing in compiled.timings.rows],
+        attempts=stated.attempts,
+        text_only=compiled.text_train is not None,
+        pack=case.pack,
+    )
+    for member, value in stated.model_dump().items():
+        require(
+            canonical_json(computed[member]) == canonical_json(value),
+            f"k_score.{member} is not what the stored outputs give",
+            check="E_KSCORE",
+            hint="The receipt claims a score that its own artifact does not support.",
+        )
+    low, high = stated.interval or (None, None)
+    return Finding(
+        f"K {stated.value} [{low}, {high}], verdict {stated.gate.verdict}; "
+        "L from signed timings, attempts signed only"
+    )
+
+
+def policy(case: Case) -> Finding:
+    """(17) The signing keys were valid, and the verdict is one this trust directory accepts."""
+    finished = datetime.strptime(case.compile.finished, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    require(finished <= case.now + _CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
+    for keyid in sorted({opened.keyid for opened in case.opened}):
+        _check_window(case, keyid, finished)
+    verdict = case.compile.k_score.gate.verdict
+    require(
+        not case.trust.policy.require_pass or verdict == "PASS",
+        f"the gate's verdict is {verdict}; this trust directory wants PASS",
+        check="E_POLICY",
+        hint="policy.yaml in the trust directory sets require_pass.",
+    )
+    return Finding("keys valid at the signed time, none revoked", "recomputed")
+
+
+def _check_window(case: Case, keyid: str, finished: datetime) -> None:
+    """A revoked key counts for nothing, since only the signer says when a receipt was made."""
+    revocation = case.trust.revoked(keyid)
+    require(revocation is None, f"key {keyid} is revoked", check="E_REVOKED")
+    require(
+        case.trust.key(keyid).valid_at(finished),
+        f"key {keyid} was not trusted when the receipt was finished",
+        check="E_KEY_UNTRUSTED",
+        hint="Its file in the trust directory says from when until when it counts.",
+    )

@@ -1,0 +1,47 @@
+"""The registry as an ASGI application, joined from settings and collaborators."""
+
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from kolm import __version__
+from kolm.verify import verify_bundle
+from registry.blobs import Blobs, LocalBlobs
+from registry.index import Index
+from registry.ingest import Service, Verifier
+from registry.models import open_engine
+from registry.problems import ProblemAPI, install, problem_responses
+from registry.routes import artifacts, health, objects
+from registry.settings import RegistrySettings
+from registry.uploads import sweep
+
+
+def create_app(
+    settings: RegistrySettings,
+    *,
+    engine: Engine | None = None,
+    blobs: Blobs | None = None,
+    verifier: Verifier = verify_bundle,
+) -> FastAPI:
+    """Build the application; what is not given lives under `settings.data`.
+
+    Raises StorageError when that directory cannot be used.
+    """
+    sweep(settings.incoming)
+    app = ProblemAPI(
+        title="kolm registry",
+        version=__version__,
+        summary="Keeps what was proven and hands it out by CID.",
+        docs_url=None,  # the pages that FastAPI would show load scripts from elsewhere
+        redoc_url=None,
+        responses=problem_responses(422, 500),
+    )
+    app.state.service = Service(
+        settings=settings,
+        index=Index(engine or open_engine(settings.data / "index.sqlite3")),
+        blobs=blobs or LocalBlobs(settings.data / "blobs"),
+        verifier=verifier,
+    )
+    install(app)
+    for router in (artifacts, objects, health):
+        app.include_router(router)
+    return app

@@ -1,0 +1,279 @@
+"""A client that trusts no registry: whatever it receives is named by its own bytes before it gets a name.
+
+Needs httpx only. Nothing is left on the disk unless it is complete and has the CID that was asked for.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import httpx
+
+from kolm.artifact import Artifact
+from kolm.cid import CID, cid_of, cid_of_digest, cid_of_file, parse_cid
+from kolm.errors import RegistryError, StorageError
+from kolm.files import AtomicFile, open_for_reading, read_bytes, replace, staging, write_atomic
+from kolm.receipt import MAX_BYTES as MAX_RECEIPT_BYTES
+from kolm.receipt import Receipt
+
+CONNECT_SECONDS = 5
+TRANSFER_SECONDS = 60
+"""Longest silence during a transfer."""
+
+VERIFY_SECONDS = 900
+"""Longest wait for the answer to an upload: the registry verifies before it answers."""
+
+CHUNK_BYTES = 1024 * 1024
+MAX_JSON_BYTES = 16 * 1024 * 1024
+PAGE = 200
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files that a pull wrote."""
+
+    artifact: Path
+    receipt: Path
+    modules: Path
+
+
+class RegistryClient:
+    """Talks to one registry. Every failure is a RegistryError with the next step as its hint."""
+
+    def __init__(
+        self, url: str, *, token: str | None = None, timeout: httpx.Timeout | float | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        try:
+            host = httpx.URL(self.url).host
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                timeout=timeout or httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS),
+                trust_env=not _is_loopback(host),  # a proxy of the environment cannot reach this machine
+            )
+        except (httpx.InvalidURL, ValueError) as err:
+            raise self._wrong_address(str(err)) from err
+        if httpx.URL(self.url).scheme not in {"http", "https"} or not host:
+            raise self._wrong_address("an address begins with http:// or https:// and names a host")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def push(self, artifact: Path, receipt: Path, *, allow_failed: bool = False) -> dict[str, Any]:
+        """Upload an artifact and its receipt and return the registry's answer.
+
+        The CID goes with it, so that bytes changed on the way are noticed. Raises RegistryError,
+        StorageError.
+        """
+        fields = {"cid": cid_of_file(artifact), "allow_failed": "true" if allow_failed else "false"}
+        proof = read_bytes(receipt, what="receipt", max_bytes=MAX_RECEIPT_BYTES)
+        with open_for_reading(artifact, what="artifact") as handle:
+            files = {
+                "artifact": ("artifact.kolm", handle, "application/octet-stream"),
+                "receipt": ("receipt.json", proof, "application/json"),
+            }
+            waiting = httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS, read=VERIFY_SECONDS)
+            with self._request("POST", "/v1/artifacts", data=fields, files=files, timeout=waiting) as answer:
+                stored = self._json(answer)
+        if stored.get("cid") != fields["cid"]:
+            raise self._not_a_registry("it answered an upload with another CID")
+        return stored
+
+    def pull(self, cid: str, *, out: Path, overwrite: bool = False) -> Paths:
+        """Fetch an artifact, its newest receipt and its module manifest into `out`.
+
+        The module manifest is taken from the artifact itself. A file in `out` with other content is
+        refused unless `overwrite`. Raises RegistryError, StorageError, ArtifactError.
+        """
+        wanted = parse_cid(cid)
+        with staging(out) as folder:
+            self._fetch_artifact(wanted, folder / "artifact")
+            write_atomic(folder / "receipt", self._fetch_receipt(wanted))
+            artifact = Artifact.open(folder / "artifact")
+            write_atomic(folder / "modules", artifact.read("modules.json"))
+            name = _file_name(artifact.manifest.name, wanted)
+            paths = Paths(out / f"{name}.kolm", out / f"{name}.receipt.json", out / f"{name}.modules.json")
+            moves = {
+                folder / "artifact": paths.artifact,
+                folder / "receipt": paths.receipt,
+                folder / "modules": paths.modules,
+            }
+            _move(moves, overwrite=overwrite)
+        return paths
+
+    def search(self, *, limit: int | None = None, **filters: Any) -> list[dict[str, Any]]:
+        """Return the artifacts that answer `filters`, newest first; all pages up to `limit`.
+
+        Filters: base, family, name, frozen, trainable (a pattern or several), min_k. Raises RegistryError.
+        """
+        params = {key: value for key, value in filters.items() if value not in (None, [], ())}
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while limit is None or len(found) < limit:
+            page = self._page(params | {"limit": PAGE} | ({"cursor": cursor} if cursor else {}))
+            found += page["items"]
+            cursor = page["next"]
+            if cursor is None or not page["items"]:
+                break
+        return found[:limit]
+
+    def _page(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        with self._request("GET", "/v1/artifacts", params=params) as answer:
+            page = self._json(answer)
+        if not isinstance(page.get("items"), list) or "next" not in page:
+            raise self._not_a_registry("its answer to a search has no items")
+        return page
+
+    def _fetch_artifact(self, cid: CID, path: Path) -> None:
+        with self._request("GET", f"/v1/artifacts/{cid}") as answer, AtomicFile(path) as handle:
+            received = _copy(self._chunks(answer), handle)
+        if received != cid:
+            raise _wrong_bytes("artifact", wanted=cid, received=received)
+
+    def _fetch_receipt(self, cid: CID) -> bytes:
+        with self._request("GET", f"/v1/artifacts/{cid}/receipt") as answer:
+            named = answer.headers.get("etag", "").strip('"')
+            data = self._body(answer, limit=MAX_RECEIPT_BYTES)
+        if cid_of(data) != named:
+            raise _wrong_bytes("receipt", wanted=named, received=cid_of(data))
+        about = Receipt.parse(data).artifact
+        if about != cid:
+            raise RegistryError(f"the registry sent a receipt about {about}, not about {cid}", hint=_DISTRUST)
+        return data
+
+    @contextmanager
+    def _request(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """Send a request and yield the answer, its body unread; every failure is a RegistryError."""
+        try:
+            with self._http.stream(method, path, **options) as answer:
+                if answer.status_code >= 300:
+                    raise self._refused(answer)
+                yield answer
+        except httpx.TimeoutException as err:
+            raise RegistryError(
+                f"{self.url}: no answer in time ({_words(err)})",
+                hint="is the registry busy, or the address wrong? try again, or open /healthz there",
+            ) from err
+        except httpx.ConnectError as err:
+            raise RegistryError(
+                f"{self.url}: cannot connect ({_words(err)})",
+                hint="check the address; `kolm registry serve` starts a registry and prints its own",
+            ) from err
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as err:
+            raise self._not_a_registry(f"the transfer failed: {_words(err)}") from err
+
+    def _refused(self, answer: httpx.Response) -> RegistryError:
+        if not answer.headers.get("content-type", "").startswith("application/problem+json"):
+            return self._not_a_registry(f"it answered with status {answer.status_code}")
+        problem = self._json(answer)
+        slug = str(problem.get("type", "")).removeprefix("urn:kolm:problem:")
+        message = f"{self.url}: {slug}: {problem.get('detail', problem.get('title', ''))}"
+        return RegistryError(message, hint=str(problem.get("hint") or _HINTS.get(slug, _ASK)))
+
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        body = self._body(answer, limit=MAX_JSON_BYTES)
+        try:
+            value = httpx.Response(200, content=body).json()
+        except (ValueError, RecursionError) as err:
+            raise self._not_a_registry("its answer is not JSON") from err
+        if not isinstance(value, dict):
+            raise self._not_a_registry("its answer is not a JSON object")
+        return value
+
+    def _body(self, answer: httpx.Response, *, limit: int) -> bytes:
+        data = bytearray()
+        for chunk in self._chunks(answer):
+            data += chunk
+            if len(data) > limit:
+                raise self._not_a_registry(f"it sent more than {limit} bytes where less is due")
+        return bytes(data)
+
+    def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
+        return answer.iter_bytes(CHUNK_BYTES)
+
+    def _wrong_address(self, reason: str) -> RegistryError:
+        return RegistryError(
+            f"{self.url!r} is not the address of a registry: {reason}",
+            hint="an address looks like http://127.0.0.1:8150",
+        )
+
+    def _not_a_registry(self, reason: str) -> RegistryError:
+        return RegistryError(
+            f"{self.url}: this does not look like a kolm registry: {reason}",
+            hint='check the address: /healthz there should answer {"status":"ok"}',
+        )
+
+
+_DISTRUST = "do not use these files; tell whoever runs the registry, or ask another one"
+_ASK = "the registry's answer says what is wrong; its log says more"
+_HINTS = {
+    "not_found": "check the CID with `kolm search`; it may be in another registry",
+    "too_large": "the registry takes no uploads of this size; ask whoever runs it",
+    "internal": "the registry failed; try again later or tell whoever runs it",
+}
+
+
+def _copy(chunks: Iterator[bytes], handle: BinaryIO) -> CID:
+    """Write `chunks` and return the CID of what was written."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        handle.write(chunk)
+    return cid_of_digest(digest.digest())
+
+
+def _move(moves: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Give the fetched files their names; files with the same bytes stay. Raises StorageError."""
+    fresh = {source: target for source, target in moves.items() if not _same(source, target)}
+    taken = [target for target in fresh.values() if target.exists()]
+    if taken and not overwrite:
+        raise StorageError(
+            f"{taken[0]}: exists with other content",
+            hint="choose another folder with --out, or move the file away",
+        )
+    for source, target in fresh.items():
+        replace(source, target=target)
+
+
+def _same(source: Path, target: Path) -> bool:
+    return target.is_file() and cid_of_file(target) == cid_of_file(source)
+
+
+def _file_name(name: str, cid: CID) -> str:
+    """Return an artifact's name if it is safe as a file name, else its CID."""
+    return name if _FILE_NAME.fullmatch(name) else cid
+
+
+def _wrong_bytes(what: str, *, wanted: str, received: str) -> RegistryError:
+    return RegistryError(
+        f"the registry sent a {what} with the CID {received}, not {wanted}; nothing was kept", hint=_DISTRUST
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _words(err: Exception) -> str:
+    return str(err) or type(err).__name__

@@ -1,0 +1,138 @@
+"""Taking in an artifact: verify, then put the blobs, then one transaction.
+
+The order is what makes a crash harmless: before the transaction ends there are at most blobs that no
+row names, and those are not served.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kolm.artifact import Artifact
+from kolm.canonical import canonical_json
+from kolm.cid import CID, cid_of, parse_cid
+from kolm.errors import KolmError
+from kolm.files import write_atomic
+from kolm.predicates import CompilePredicate
+from kolm.trust import TrustStore
+from kolm.verify import AuditReport
+from registry.blobs import Blobs
+from registry.index import Entry, Index
+from registry.problems import LOG, Problem
+from registry.schemas import Stored
+from registry.settings import RegistrySettings
+from registry.uploads import Upload
+
+
+class Verifier(Protocol):
+    """Checks an artifact and its receipt as `kolm.verify.verify_bundle` does."""
+
+    def __call__(
+        self, artifact: Path, receipt: bytes | None, trust: TrustStore, *, expected_cid: CID | None = None
+    ) -> AuditReport:
+        """Return the numbered report; never raise for a bad bundle."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What every route works with."""
+
+    settings: RegistrySettings
+    index: Index
+    blobs: Blobs
+    verifier: Verifier
+
+    def trust(self) -> TrustStore:
+        """Read the trust directory as it is now. Raises Problem `not_ready`."""
+        try:
+            return TrustStore.open(self.settings.trust)
+        except KolmError as err:
+            LOG.error("the trust directory cannot be used: %s", err.message)
+            raise Problem("not_ready", "the registry's trust directory cannot be used") from err
+
+
+def store(upload: Upload, *, service: Service) -> Stored:
+    """Verify an upload and keep it; nothing is kept when anything is wrong. Raises Problem, StorageError."""
+    _require_claim(upload)
+    trust = service.trust()
+    report = service.verifier(upload.artifact, upload.receipt, trust, expected_cid=upload.cid)
+    if not report.ok or report.compile is None:
+        raise _refusal(report)
+    artifact = Artifact.open(upload.artifact)
+    entry = entry_of(upload, artifact=artifact, compiled=report.compile)
+    if entry.verdict != "PASS" and not upload.allow_failed:
+        raise Problem(
+            "gate_not_passed",
+            f"the gate's verdict is {entry.verdict}",
+            hint="look at the gate's conditions; push it all the same with --push-failed",
+            verdict=entry.verdict,
+        )
+    _put(upload, artifact.read("modules.json"), entry=entry, blobs=service.blobs)
+    return Stored(
+        cid=entry.cid,
+        receipt=entry.receipt,
+        created=service.index.record(entry),
+        verdict=entry.verdict,
+        k=entry.k,
+    )
+
+
+def entry_of(upload: Upload, *, artifact: Artifact, compiled: CompilePredicate) -> Entry:
+    """Return what the index keeps of a verified upload. Raises ArtifactError."""
+    modules = artifact.read("modules.json")
+    modules_cid = cid_of(modules)
+    return Entry(
+        cid=upload.cid,
+        modules=modules_cid,
+        receipt=upload.receipt_cid,
+        sizes={
+            upload.cid: upload.size_bytes,
+            upload.receipt_cid: len(upload.receipt),
+            modules_cid: len(modules),
+        },
+        name=artifact.manifest.name,
+        base=artifact.manifest.base.model,
+        family=artifact.manifest.family,
+        frozen=artifact.modules.frozen,
+        trainable=artifact.modules.trainable,
+        verdict=compiled.k_score.gate.verdict,
+        k=compiled.k_score.value,
+        kscore=canonical_json(compiled.k_score.model_dump()),
+        created=compiled.finished,
+    )
+
+
+def _put(upload: Upload, modules: bytes, *, entry: Entry, blobs: Blobs) -> None:
+    """Put the three blobs; each is whole and on the disk before the index names it."""
+    for name, data, cid in (
+        ("receipt.json", upload.receipt, entry.receipt),
+        ("modules.json", modules, entry.modules),
+    ):
+        path = upload.directory / name
+        write_atomic(path, data)
+        blobs.put(path, cid=cid)
+    blobs.put(upload.artifact, cid=entry.cid)
+
+
+def _require_claim(upload: Upload) -> None:
+    if upload.claimed is not None and parse_cid(upload.claimed) != upload.cid:
+        raise Problem(
+            "cid_mismatch",
+            f"the artifact's bytes have the CID {upload.cid}, not {upload.claimed}",
+            hint="the file was changed on its way, or the CID belongs to another one",
+            claimed=upload.claimed,
+            computed=upload.cid,
+        )
+
+
+def _refusal(report: AuditReport) -> Problem:
+    failure = report.failure
+    code, detail = (failure.code, failure.detail) if failure else ("", "the receipt has no compile statement")
+    return Problem(
+        "verification_failed",
+        f"{code}: {detail}" if code else detail,
+        hint="run `kolm verify` on the same two files; which keys count is up to the registry",
+        check=code,
+        report=report.to_json(),
+    )
