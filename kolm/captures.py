@@ -115,7 +115,12 @@ def _frozen_rows(data: bytes, pin: Pin) -> tuple[Example, ...]:
         value: Any = parse_canonical(data, what=str(pin), max_bytes=len(data))
     except ArtifactError as err:
         raise DataError(f"{pin}: {err.message}", hint=err.hint) from err
-    if not isinstance(value, dict) or set(value) != {"kind", "namespace", "rows"} or value["kind"] != KIND:
+    members = value.keys() if isinstance(value, dict) else set()
+    if (
+        members != {"kind", "namespace", "rows"}
+        or value["kind"] != KIND
+        or not isinstance(value["rows"], list)
+    ):
         raise DataError(f"{pin} is not a {KIND} document", hint="kolm capture split NS makes one")
     if value["namespace"] != pin.namespace:
         raise DataError(

@@ -96,8 +96,10 @@ def _foreign_kind(text: str) -> str | None:
 
     try:
         cid = multiformats.CID.decode(text)
+        size = len(cid.raw_digest)
+        canonical = str(cid) == text
     except (ValueError, LookupError):
         return None
-    if str(cid) != text:
-        return None
-    return f"version {cid.version}, {cid.codec.name}, {cid.hashfun.name} of {len(cid.raw_digest)} bytes"
+    return (
+        f"version {cid.version}, {cid.codec.name}, {cid.hashfun.name} of {size} bytes" if canonical else None
+    )

@@ -17,7 +17,7 @@ from kolm.captures import Captures
 from kolm.cid import CID, cid_of
 from kolm.errors import ArtifactError, DataError, StorageError
 from kolm.files import read_bytes
-from kolm.images import LIMITS, ImageLimits, open_image, pixel_digest, to_png
+from kolm.images import LIMITS, ImageLimits, media_type, open_image, pixel_digest, to_png
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
@@ -33,6 +33,7 @@ class Gallery:
         self._limits = limits
         self._sources: dict[CID, bytes | Path] = {}
         self._pixels: dict[CID, str] = {}
+        self._suffixes: dict[CID, str] = {}
         self._read: dict[Path, CID] = {}
 
     def __contains__(self, cid: object) -> bool:
@@ -77,6 +78,12 @@ class Gallery:
         if cid_of(data) != cid:
             raise DataError(f"{source} has changed: it is not {cid}", hint="put the picture back as it was")
         return data
+
+    def suffix(self, cid: CID) -> str:
+        """Return the file suffix of a picture's encoding: png, jpg, webp, gif or bmp. Raises DataError."""
+        if cid not in self._suffixes:
+            self._suffixes[cid] = media_type(self.data(cid))[1]
+        return self._suffixes[cid]
 
     def image(self, cid: CID) -> Image.Image:
         """Return a picture's upright RGB pixels. Raises DataError."""
@@ -126,6 +133,7 @@ class Gallery:
         if cid not in self._sources:
             image = open_image(data, what=what, limits=self._limits)
             self._pixels[cid] = pixel_digest(image)
+            self._suffixes[cid] = media_type(data)[1]
             self._sources[cid] = source or data
         return cid
 

@@ -41,7 +41,7 @@ _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  #
 _SMALL_ORDER = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})  # y of all points whose order divides 8
 _SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410 4: before the 32 bytes of the key
 _PEM = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*\Z")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_NAME = re.compile(r"(?!.*\.pub\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _LARGEST_FILE = 64 * 1024
 _ROUNDS = 600_000  # PBKDF2-HMAC-SHA256; the library's own 2048 fall to a graphics card
 
@@ -164,7 +164,7 @@ def public_path(private: Path) -> Path:
 def save_private(key: PrivateKey, path: Path, *, passphrase: bytes | None, rounds: int = _ROUNDS) -> None:
     """Write a key as PKCS#8 PEM of mode 0600, encrypted unless `passphrase` is None.
 
-    An existing file is never replaced. Raises SigningError, StorageError.
+    Its public half goes beside it (`public_path`), for those who are to trust it. An existing file is never replaced. Raises SigningError, StorageError.
     """
     if passphrase == b"":
         raise SigningError("the passphrase is empty", hint="choose one, or ask for --unencrypted")
@@ -178,6 +178,7 @@ def save_private(key: PrivateKey, path: Path, *, passphrase: bytes | None, round
     lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
     pem = f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n"
     write_atomic(path, pem.encode("ascii"), mode=0o600, overwrite=False)
+    write_atomic(public_path(path), key.public.pem().encode("ascii"))
 
 
 def load_private(path: Path, *, passphrase: Passphrase) -> PrivateKey:

@@ -152,7 +152,7 @@ def _gflop(totals: Totals, variant: str, inputs: KInputs) -> float | None:
 def _accuracy(counted: Tally, inputs: KInputs) -> dict[str, Any]:
     """Write out the mean score of every output, and what the tuned model gained."""
     slices = {name: _slice(counted, inputs, f":{name}") for name in inputs.slices}
-    means = [entry["tuned"] for entry in slices.values() if entry["tuned"] is not None]
+    means = [m for name in slices if (m := _mean(counted.observed, "tuned", f":{name}")) is not None]
     gain = _gain(counted, "base")
     if gain is not None and _binary(inputs):
         gain["mcnemar"] = _mcnemar(inputs)

@@ -212,7 +212,7 @@ def _pack(head: _Head, yaml: bytes, rows: Sequence[PackRow], gallery: Gallery) -
 def _checked(row: PackRow, head: _Head) -> PackRow:
     """Return the row if it keeps every rule of specs/formats/pack.md 3. Raises DataError."""
     check_name(row.id, what="id", limit=128)
-    if row.slice not in head.slices:
+    if not isinstance(row.slice, str) or row.slice not in head.slices:
         raise refused(f"slice {str(row.slice)[:80]!r} is not one of {', '.join(head.slices)}")
     if not check_text(row.prompt, what="prompt").strip():
         raise refused("empty prompt")
@@ -234,7 +234,7 @@ def _member_image(name: str, read: Callable[[str], bytes], gallery: Gallery) -> 
 
 
 def _image_name(pack: EvalPack, cid: CID) -> str:
-    return f"images/{digest_of(cid).hex()}.{media_type(pack.image_bytes(cid))[1]}"
+    return f"images/{digest_of(cid).hex()}.{pack.gallery.suffix(cid)}"
 
 
 def _rows_member(pack: EvalPack) -> bytes:

@@ -32,21 +32,49 @@ from kolm.trainlog import base_digest, effective_seed
 class Trained(Protocol):
     """What training left behind; see `apps.trainer.vlm.TrainResult`."""
 
-    adapter_dir: Path
-    manifest: ModuleManifest
-    log: bytes
-    metrics: dict[str, Any]
+    @property
+    def adapter_dir(self) -> Path:
+        """Folder of the adapter's files."""
+
+    @property
+    def manifest(self) -> ModuleManifest:
+        """Every parameter as it was seen."""
+
+    @property
+    def log(self) -> bytes:
+        """The step log."""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Counts and losses; `steps_ns` are wall times in nanoseconds."""
 
 
 class Job(Protocol):
     """A trainer that has found the base of one spec and planned its freeze; see `apps.trainer.job`."""
 
-    family: str
-    base_identity: dict[str, Any]
-    targets: list[str]
-    cost: dict[str, int]
-    processor: dict[str, Any]
-    processor_files: dict[str, Path]
+    @property
+    def family(self) -> str:
+        """Name of the base's family."""
+
+    @property
+    def base_identity(self) -> dict[str, Any]:
+        """The base as a manifest names it."""
+
+    @property
+    def targets(self) -> list[str]:
+        """Full names of the modules that get LoRA factors."""
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """Parameter counts behind the C axis."""
+
+    @property
+    def processor(self) -> dict[str, Any]:
+        """What turns images and text into tensors."""
+
+    @property
+    def processor_files(self) -> dict[str, Path]:
+        """Processor files of the base, by the name of their member."""
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that changes an output byte."""
@@ -75,9 +103,17 @@ class Job(Protocol):
 class Outputs(Protocol):
     """What the models said; see `apps.eval.run.Outputs`."""
 
-    rows: list[dict[str, Any]]
-    base_ns: list[int]
-    tuned_ns: list[int]
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of `eval/rows.jsonl`."""
+
+    @property
+    def base_ns(self) -> list[int]:
+        """Wall time of each answer of the base."""
+
+    @property
+    def tuned_ns(self) -> list[int]:
+        """Wall time of each answer of the tuned model."""
 
 
 Evaluate = Callable[..., Outputs]
@@ -197,10 +233,18 @@ def compile_spec(
         )
         write_atomic(work / f"{spec.name}.receipt.json", build_receipt(facts, signer))
         write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
-        paths = [out / f"{spec.name}.{ending}" for ending in ("kolm", "receipt.json", "modules.json")]
-        for path in paths:
+        result = CompileResult(
+            cid=artifact.cid,
+            artifact=out / f"{spec.name}.kolm",
+            receipt=out / f"{spec.name}.receipt.json",
+            modules=out / f"{spec.name}.modules.json",
+            k_score=k_score,
+            train_block=train_block,
+            metrics=trained.metrics,
+        )
+        for path in (result.artifact, result.receipt, result.modules):
             replace(work / path.name, target=path)
-    return CompileResult(artifact.cid, *paths, k_score, train_block, trained.metrics)
+    return result
 
 
 def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
@@ -291,9 +335,7 @@ def _pack_up(
         **pack_members(inputs.pack),
         "eval/rows.jsonl": canonical_lines(outputs.rows),
     }
-    write_artifact(
-        path, members, name=spec.name, task=spec.task, family=job.family, base=job.base_identity
-    )
+    write_artifact(path, members, name=spec.name, task=spec.task, family=job.family, base=job.base_identity)
     return Artifact.open(path)
 
 

@@ -113,7 +113,7 @@ class LoadedSpec:
         """Return the base as a directory if the spec names one, else as a hub id. Raises SpecError."""
         model = self.spec.base.model
         place = self.root / model
-        if place.is_dir():
+        if _is_directory(place):
             return place
         if model.startswith(".") or not _HUB_ID.match(model):
             near = nearest(place.name, _directories(place.parent))
@@ -142,8 +142,9 @@ def load_spec(path: Path) -> LoadedSpec:
 def parse_spec(data: bytes, *, path: Path) -> LoadedSpec:
     """Check the bytes of a spec; `path` names them and roots its relative paths. Raises SpecError."""
     document = read_yaml(data, name=str(path))
-    if document.value.get("kolm", 1) != 1:  # another version may mean anything by its other keys
-        text = f"this kolm reads specs of version 1, not {show(document.value['kolm'])}"
+    version = document.value.get("kolm", 1)
+    if type(version) is not int or version != 1:  # another version may mean anything by its other keys
+        text = f"this kolm reads specs of version 1, not {show(version)}"
         raise document.error(
             [Mistake(("kolm",), text)], hint="write `kolm: 1`, or install the kolm that reads it"
         )
@@ -183,18 +184,24 @@ def _unsupported(spec: CompileSpec) -> list[Finding]:
 
 def _unreadable(path: Path, err: OSError) -> SpecError:
     """Say why a spec file could not be opened, naming the file that was probably meant."""
-    if path.is_dir():
+    if isinstance(err, IsADirectoryError):
         return SpecError(f"{path} is a directory", hint=f"name the file in it: {path / 'spec.yaml'}")
-    if not path.exists():
+    if isinstance(err, FileNotFoundError):
         near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.y*ml")))
-        hint = (
-            f"did you mean {path.parent / near}?"
-            if near
-            else "`kolm init --demo digits DIR` writes a spec to start from"
-        )
-        return SpecError(f"no spec at {path}", hint=hint)
-    return SpecError(f"{path} cannot be read: {err.strerror}", hint="check its permissions")
+        meant = f"did you mean {path.parent / near}?" if near else "`kolm init --demo digits DIR` writes one"
+        return SpecError(f"no spec at {path}", hint=meant)
+    return SpecError(f"{path} cannot be read: {err.strerror}", hint="check its name and permissions")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _directories(parent: Path) -> list[str]:
-    return sorted(p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
+    try:
+        return sorted(entry.name for entry in parent.iterdir() if entry.is_dir())
+    except (OSError, ValueError):
+        return []

@@ -125,7 +125,7 @@ class VLMTrainConfig(Section):
 
     seed: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
     """Seed; the effective one also depends on the training rows."""
-    logging_steps: Count = 1
+    logging_steps: Count = 10
     """Optimiser steps between two lines of progress."""
     eval_steps: Count | None = None
     """Optimiser steps between two validation losses; none: once per epoch."""

@@ -1,5 +1,8 @@
 """The registry as an ASGI application, joined from settings and collaborators."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
@@ -27,6 +30,7 @@ def create_app(
     Raises StorageError when that directory cannot be used.
     """
     sweep(settings.incoming)
+    database = engine or open_engine(settings.data / "index.sqlite3")
     app = ProblemAPI(
         title="kolm registry",
         version=__version__,
@@ -34,10 +38,11 @@ def create_app(
         docs_url=None,  # the pages that FastAPI would show load scripts from elsewhere
         redoc_url=None,
         responses=problem_responses(422, 500),
+        lifespan=_closing(database),
     )
     app.state.service = Service(
         settings=settings,
-        index=Index(engine or open_engine(settings.data / "index.sqlite3")),
+        index=Index(database),
         blobs=blobs or LocalBlobs(settings.data / "blobs"),
         verifier=verifier,
     )
@@ -45,3 +50,14 @@ def create_app(
     for router in (artifacts, objects, health):
         app.include_router(router)
     return app
+
+
+def _closing(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that closes the database at the end, which also folds SQLite's log into it."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        engine.dispose()
+
+    return lifespan

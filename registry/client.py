@@ -1,6 +1,7 @@
 """A client that trusts no registry: whatever it receives is named by its own bytes before it gets a name.
 
-Needs httpx only. Nothing is left on the disk unless it is complete and has the CID that was asked for.
+Needs httpx and pydantic only. Nothing is left on the disk unless it is complete and has the CID that
+was asked for.
 """
 
 import hashlib
@@ -11,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from kolm.artifact import Artifact
 from kolm.cid import CID, cid_of, cid_of_digest, cid_of_file, parse_cid
@@ -21,6 +23,7 @@ from kolm.errors import RegistryError, StorageError
 from kolm.files import AtomicFile, open_for_reading, read_bytes, replace, staging, write_atomic
 from kolm.receipt import MAX_BYTES as MAX_RECEIPT_BYTES
 from kolm.receipt import Receipt
+from registry.schemas import ArtifactPage, ProblemDocument, Stored
 
 CONNECT_SECONDS = 5
 TRANSFER_SECONDS = 60
@@ -31,9 +34,12 @@ VERIFY_SECONDS = 900
 
 CHUNK_BYTES = 1024 * 1024
 MAX_JSON_BYTES = 16 * 1024 * 1024
-PAGE = 200
+MAX_PORT = 65535
 
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -49,21 +55,33 @@ class RegistryClient:
     """Talks to one registry. Every failure is a RegistryError with the next step as its hint."""
 
     def __init__(
-        self, url: str, *, token: str | None = None, timeout: httpx.Timeout | float | None = None
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: httpx.Timeout | float | None = None,
+        page_size: int = 200,
     ) -> None:
         self.url = url.rstrip("/")
+        self._page_size = page_size
+        self._http = httpx.Client(
+            base_url=self._address(),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=timeout or httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS),
+            # A proxy of the environment cannot reach this machine.
+            trust_env=not _is_loopback(self._address().host),
+        )
+
+    def _address(self) -> httpx.URL:
         try:
-            host = httpx.URL(self.url).host
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers={"Authorization": f"Bearer {token}"} if token else {},
-                timeout=timeout or httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS),
-                trust_env=not _is_loopback(host),  # a proxy of the environment cannot reach this machine
-            )
+            address = httpx.URL(self.url)
         except (httpx.InvalidURL, ValueError) as err:
             raise self._wrong_address(str(err)) from err
-        if httpx.URL(self.url).scheme not in {"http", "https"} or not host:
-            raise self._wrong_address("an address begins with http:// or https:// and names a host")
+        if address.scheme not in {"http", "https"}:
+            raise self._wrong_address("it does not begin with http:// or https://")
+        if not _HOST.fullmatch(address.raw_host) or (address.port or 0) > MAX_PORT:
+            raise self._wrong_address("it names no host and port")
+        return address
 
     def __enter__(self) -> Self:
         return self
@@ -92,12 +110,12 @@ class RegistryClient:
             }
             waiting = httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS, read=VERIFY_SECONDS)
             with self._request("POST", "/v1/artifacts", data=fields, files=files, timeout=waiting) as answer:
-                stored = self._json(answer)
-        if stored.get("cid") != fields["cid"]:
+                stored = self._read(Stored, answer)
+        if stored.cid != fields["cid"]:
             raise self._not_a_registry("it answered an upload with another CID")
-        return stored
+        return stored.model_dump()
 
-    def pull(self, cid: str, *, out: Path, overwrite: bool = False) -> Paths:
+    def pull(self, cid: str, out: Path, *, overwrite: bool = False) -> Paths:
         """Fetch an artifact, its newest receipt and its module manifest into `out`.
 
         The module manifest is taken from the artifact itself. A file in `out` with other content is
@@ -108,9 +126,10 @@ class RegistryClient:
             self._fetch_artifact(wanted, folder / "artifact")
             write_atomic(folder / "receipt", self._fetch_receipt(wanted))
             artifact = Artifact.open(folder / "artifact")
-            write_atomic(folder / "modules", artifact.read("modules.json"))
-            name = _file_name(artifact.manifest.name, wanted)
-            paths = Paths(out / f"{name}.kolm", out / f"{name}.receipt.json", out / f"{name}.modules.json")
+            with artifact.container:
+                write_atomic(folder / "modules", artifact.read("modules.json"))
+                name = _file_name(artifact.manifest.name, wanted)
+            paths = Paths(*(out / f"{name}.{end}" for end in ("kolm", "receipt.json", "modules.json")))
             moves = {
                 folder / "artifact": paths.artifact,
                 folder / "receipt": paths.receipt,
@@ -125,22 +144,16 @@ class RegistryClient:
         Filters: base, family, name, frozen, trainable (a pattern or several), min_k. Raises RegistryError.
         """
         params = {key: value for key, value in filters.items() if value not in (None, [], ())}
+        params["limit"] = min(limit or self._page_size, self._page_size)
         found: list[dict[str, Any]] = []
-        cursor: str | None = None
         while limit is None or len(found) < limit:
-            page = self._page(params | {"limit": PAGE} | ({"cursor": cursor} if cursor else {}))
-            found += page["items"]
-            cursor = page["next"]
-            if cursor is None or not page["items"]:
+            with self._request("GET", "/v1/artifacts", params=params) as answer:
+                page = self._read(ArtifactPage, answer)
+            found += [item.model_dump() for item in page.items]
+            if page.next is None or not page.items:
                 break
+            params["cursor"] = page.next
         return found[:limit]
-
-    def _page(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        with self._request("GET", "/v1/artifacts", params=params) as answer:
-            page = self._json(answer)
-        if not isinstance(page.get("items"), list) or "next" not in page:
-            raise self._not_a_registry("its answer to a search has no items")
-        return page
 
     def _fetch_artifact(self, cid: CID, path: Path) -> None:
         with self._request("GET", f"/v1/artifacts/{cid}") as answer, AtomicFile(path) as handle:
@@ -183,20 +196,19 @@ class RegistryClient:
     def _refused(self, answer: httpx.Response) -> RegistryError:
         if not answer.headers.get("content-type", "").startswith("application/problem+json"):
             return self._not_a_registry(f"it answered with status {answer.status_code}")
-        problem = self._json(answer)
-        slug = str(problem.get("type", "")).removeprefix("urn:kolm:problem:")
-        message = f"{self.url}: {slug}: {problem.get('detail', problem.get('title', ''))}"
-        return RegistryError(message, hint=str(problem.get("hint") or _HINTS.get(slug, _ASK)))
+        problem = self._read(ProblemDocument, answer)
+        slug = problem.type.removeprefix("urn:kolm:problem:")
+        return RegistryError(
+            f"{self.url}: {slug}: {problem.detail}", hint=problem.hint or _HINTS.get(slug, _ASK)
+        )
 
-    def _json(self, answer: httpx.Response) -> dict[str, Any]:
-        body = self._body(answer, limit=MAX_JSON_BYTES)
+    def _read(self, model: type[M], answer: httpx.Response) -> M:
         try:
-            value = httpx.Response(200, content=body).json()
-        except (ValueError, RecursionError) as err:
-            raise self._not_a_registry("its answer is not JSON") from err
-        if not isinstance(value, dict):
-            raise self._not_a_registry("its answer is not a JSON object")
-        return value
+            return model.model_validate_json(self._body(answer, limit=MAX_JSON_BYTES))
+        except ValidationError as err:
+            problem = err.errors(include_url=False)[0]
+            place = ".".join(str(step) for step in problem["loc"]) or "its answer"
+            raise self._not_a_registry(f"{place}: {problem['msg']}") from err
 
     def _body(self, answer: httpx.Response, *, limit: int) -> bytes:
         data = bytearray()

@@ -60,7 +60,9 @@ def store(upload: Upload, *, service: Service) -> Stored:
     if not report.ok or report.compile is None:
         raise _refusal(report)
     artifact = Artifact.open(upload.artifact)
-    entry = entry_of(upload, artifact=artifact, compiled=report.compile)
+    with artifact.container:
+        entry = entry_of(upload, artifact=artifact, compiled=report.compile)
+        modules = artifact.read("modules.json")
     if entry.verdict != "PASS" and not upload.allow_failed:
         raise Problem(
             "gate_not_passed",
@@ -68,7 +70,7 @@ def store(upload: Upload, *, service: Service) -> Stored:
             hint="look at the gate's conditions; push it all the same with --push-failed",
             verdict=entry.verdict,
         )
-    _put(upload, artifact.read("modules.json"), entry=entry, blobs=service.blobs)
+    _put(upload, modules, entry=entry, blobs=service.blobs)
     return Stored(
         cid=entry.cid,
         receipt=entry.receipt,

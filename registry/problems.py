@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from kolm.errors import ArtifactError, KolmError, RegistryError, StorageError
 from registry.schemas import ProblemDocument
@@ -149,8 +149,10 @@ async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse
 
 def _allowed(request: Request) -> str:
     """Return the methods of this address (RFC 9110 15.5.6); the framework names those of one route only."""
-    fitting = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in fitting for method in getattr(route, "methods", ())}))
+    routes: list[BaseRoute] = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in ("GET", "HEAD", "POST")}
+    fits = [m for m, scope in scopes.items() if any(r.matches(scope)[0] is Match.FULL for r in routes)]
+    return ", ".join(fits)
 
 
 async def _on_bug(_request: Request, _error: Exception) -> JSONResponse:

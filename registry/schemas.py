@@ -91,9 +91,9 @@ class ArtifactQuery(BaseModel):
     """Model id, or its last path component."""
     family: Text | None = None
     name: Text | None = None
-    frozen: list[Text] = Field(default=[], max_length=16)
+    frozen: list[Text] = Field(default=[], max_length=8)
     """Patterns (specs/formats/modules.md 3): each covers a parameter, and only frozen ones."""
-    trainable: list[Text] = Field(default=[], max_length=16)
+    trainable: list[Text] = Field(default=[], max_length=8)
     """Patterns: each covers a parameter, and only trained ones."""
     min_k: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     cursor: Text | None = None

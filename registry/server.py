@@ -67,17 +67,18 @@ def serve(app: FastAPI, listener: socket.socket, *, on_ready: Callable[[], None]
     uvicorn raises the signal again after its own shutdown; the handlers here take it, because a
     service that was asked to stop and did has not failed.
     """
-    previous = {sig: signal.signal(sig, _stopped) for sig in (signal.SIGINT, signal.SIGTERM)}
+    server = Server(app, on_ready=on_ready)
+
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    previous = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
-        Server(app, on_ready=on_ready).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         for sig, handler in previous.items():
             signal.signal(sig, handler)
         listener.close()
-
-
-def _stopped(_signal: int, _frame: object) -> None:
-    """Do nothing: the server has already ended."""
 
 
 def is_loopback(listener: socket.socket) -> bool:

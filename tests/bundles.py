@@ -5,11 +5,9 @@ bundle that lies passes `edit` (changes members after everything was computed ho
 (changes the statements), and gets it signed by the bundle's key all the same.
 """
 
-import hashlib
 import json
 import math
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,23 +16,29 @@ from PIL import Image
 
 from kolm.artifact import Artifact, write_artifact
 from kolm.canonical import canonical_json, canonical_lines
-from kolm.cid import CID, sha256_hex, sha256_hex_of_file
-from kolm.dataset import Salts, dataset_of, set_document
+from kolm.cid import CID, sha256_hex
+from kolm.dataset import Salts, dataset_of, parse_set, set_document
 from kolm.images import to_png
 from kolm.keys import PrivateKey
 from kolm.metrics import get_metric
-from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter
 from kolm.pack import EvalPack, load_pack, pack_members
 from kolm.receipt import CompileFacts, build_receipt, seal, statements_of
 from kolm.scorecard import score_artifact
 from kolm.spec import parse_spec
-from kolm.tensors import read_tensors
 from kolm.trainlog import Chain, base_digest, effective_seed
 from kolm.trust import TrustStore
+from tests.fake_model import (
+    TARGET,
+    adapter_config,
+    adapter_tensors,
+    base_files,
+    module_manifest,
+    safetensors,
+    write_base,
+)
 
 Members = dict[str, bytes | Path]
 RUN = "0123456789abcdef" * 2
-TARGET = "model.language_model.layers.0.self_attn.q_proj"
 
 SPEC = """\
 kolm: 1
@@ -96,6 +100,7 @@ def make_bundle(
     key: PrivateKey | None = None,
     projector: str = "frozen",
     tuned_right: float = 0.95,
+    train_pictures: Sequence[int] = (1000, 1001, 1002),
     edit: Callable[[Members], None] | None = None,
     claim: Callable[[dict[str, Any]], None] | None = None,
     **facts: Any,
@@ -104,7 +109,8 @@ def make_bundle(
 
     `rows` below 100 give the verdict INCONCLUSIVE; `projector="full"` trains it; `edit` changes the
     members and `claim` the compile statement's facts (`train_block`, `k_score`, ...) before signing;
-    further keywords replace fields of `CompileFacts`.
+    further keywords replace fields of `CompileFacts`. The eval
+    pack shows pictures 0 to `rows` - 1; `train_pictures` are those trained on.
     """
     tmp.mkdir(parents=True, exist_ok=True)
     key = key or PrivateKey.generate()
@@ -118,6 +124,7 @@ def make_bundle(
         spec=SPEC.format(name=name, seed=seed),
         projector=projector,
         tuned_right=tuned_right,
+        train_pictures=train_pictures,
     )
     path = tmp / f"{name}.kolm"
     write_artifact(path, members, name=name, task="read the digit", family="qwen2_5_vl", base=base)
@@ -143,13 +150,20 @@ CLAIMS = ("train_block", "k_score", "environment", "timings", "memory")
 
 
 def honest_members(
-    base_dir: Path, base: Mapping[str, Any], pack: EvalPack, *, spec: str, projector: str, tuned_right: float
+    base_dir: Path,
+    base: Mapping[str, Any],
+    pack: EvalPack,
+    *,
+    spec: str,
+    projector: str,
+    tuned_right: float,
+    train_pictures: Sequence[int],
 ) -> Members:
     """Return the members of a compile in which everything follows from everything else."""
     parsed = parse_spec(spec.encode(), path=Path("spec.yaml")).spec
     adapter = adapter_tensors(parsed.train.seed, projector=projector)
     modules = module_manifest(base_dir, adapter, projector=projector)
-    train_set = training_set(base_dir.parent)
+    train_set = training_set(base_dir.parent, train_pictures)
     effective = effective_seed(parsed.train.seed, root=sha256_hex(train_set))
     lock = canonical_json(
         {
@@ -195,6 +209,7 @@ def honest_members(
 def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mapping[str, Any]) -> CompileFacts:
     """Return what a pipeline would have observed while making this artifact."""
     config, modules = artifact.lock.config, artifact.modules
+    trained_on = parse_set(artifact.read("train/set.json")).rows
     timings = {
         "rows": [
             {"id": row.id, "base_ns": 2_000_000 + n, "tuned_ns": 3_000_000 + n}
@@ -211,13 +226,13 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
             "freeze_vision": True,
             "frozen_modules": modules.frozen_modules,
             "trainable_modules": modules.trainable_modules,
-            "train_examples": 3,
+            "train_examples": len(trained_on),
             **{
                 key: config[key]
                 for key in ("lora_r", "lora_alpha", "lora_targets", "learning_rate", "max_seq_length")
             },
         },
-        "k_score": score_artifact(artifact, timings=timings["rows"], attempts=1),
+        "k_score": scored(artifact, timings=timings["rows"]),
         "environment": {"python": "3.11.7", "device": "cpu", "threads": 2},
         "timings": timings,
         "memory": {"peak_bytes": 123_456_789},
@@ -227,107 +242,21 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
     return CompileFacts(**(observed | dict(facts)))
 
 
-def write_base(directory: Path) -> Path:
-    """Write a base checkpoint of a few tensors: `model.safetensors` and `config.json`."""
-    directory.mkdir(exist_ok=True)
-    tensors = {
-        "model.visual.patch_embed.proj.weight": numbers("patch", 4, 3),
-        "model.visual.blocks.0.attn.qkv.weight": numbers("qkv", 4, 4),
-        "model.visual.merger.mlp.0.weight": numbers("merger", 2, 4),
-        "model.language_model.embed_tokens.weight": numbers("embed", 5, 2),
-        "model.language_model.layers.0.self_attn.q_proj.weight": numbers("q", 2, 2),
-    }
-    (directory / "model.safetensors").write_bytes(safetensors(tensors))
-    (directory / "config.json").write_text('{"model_type": "qwen2_5_vl"}\n', encoding="utf-8")
-    return directory
+_SCORES: dict[CID, dict[str, Any]] = {}
 
 
-def base_files(directory: Path) -> list[dict[str, Any]]:
-    """Return a base's `[{path, sha256, bytes}]`."""
-    files = sorted(directory.iterdir())
-    return [{"path": f.name, "sha256": sha256_hex_of_file(f), "bytes": f.stat().st_size} for f in files]
+def scored(artifact: Artifact, *, timings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the K-score document of an artifact, computed once for each."""
+    if artifact.cid not in _SCORES:
+        _SCORES[artifact.cid] = score_artifact(artifact, timings=timings, attempts=1)
+    return _SCORES[artifact.cid]
 
 
-PARTS = {"visual.merger": "projector", "visual": "vision", "language_model": "language", "lm_head": "head"}
-
-
-def module_manifest(base_dir: Path, adapter: Mapping[str, "Tensor"], *, projector: str) -> ModuleManifest:
-    """Return the manifest of the made-up model: the base's parameters, a tied head, two LoRA factors."""
-    held = read_tensors(base_dir / "model.safetensors")
-    saved = read_tensors(safetensors(dict(adapter)))
-    parameters = []
-    for key, info in held.items():
-        name = key.removeprefix("model.")
-        part = next(part for prefix, part in PARTS.items() if name.startswith(prefix))
-        trained = projector == "full" and part == "projector"
-        parameters.append(
-            Parameter(
-                name=name,
-                shape=list(info.shape),
-                dtype=info.dtype,
-                part=part,
-                base=Origin(file="model.safetensors", key=key, relation="identical"),
-                state="trainable" if trained else "frozen",
-                before=info.sha256,
-                after=saved[f"base_model.model.{key}"].sha256 if trained else info.sha256,
-                gradient=Gradient(seen=True, max_norm=0.5) if trained else None,
-            )
-        )
-    embed = next(p for p in parameters if p.name == "language_model.embed_tokens.weight")
-    tied = Origin(file="model.safetensors", key=embed.base.key, relation="tied")
-    parameters.append(embed.model_copy(update={"name": "lm_head.weight", "part": "head", "base": tied}))
-    for factor in "AB":
-        info = saved[f"base_model.model.{TARGET}.lora_{factor}.weight"]
-        parameters.append(
-            Parameter(
-                name=f"{TARGET.removeprefix('model.')}.lora_{factor}",
-                shape=list(info.shape),
-                dtype=info.dtype,
-                part="language",
-                base=Origin(file=None, key=None, relation="absent"),
-                state="trainable",
-                before=None,
-                after=info.sha256,
-                gradient=Gradient(seen=True, max_norm=1.25),
-            )
-        )
-    nothing = sha256_hex(b"")
-    buffer = Buffer(
-        name="visual.rotary_pos_emb.inv_freq",
-        shape=[0],
-        dtype="float32",
-        part="vision",
-        base=Origin(file=None, key=None, relation="absent"),
-        before=nothing,
-        after=nothing,
-    )
-    return ModuleManifest.of(
-        family="qwen2_5_vl", model_type="qwen2_5_vl", parameters=parameters, buffers=[buffer]
-    )
-
-
-def adapter_tensors(seed: int, *, projector: str) -> dict[str, "Tensor"]:
-    """Return what training left behind, by the keys PEFT saves."""
-    tensors = {
-        f"base_model.model.{TARGET}.lora_A.weight": numbers(f"A{seed}", 2, 2),
-        f"base_model.model.{TARGET}.lora_B.weight": numbers(f"B{seed}", 2, 2),
-    }
-    if projector == "full":
-        tensors["base_model.model.model.visual.merger.mlp.0.weight"] = numbers(f"merger{seed}", 2, 4)
-    return tensors
-
-
-def adapter_config() -> bytes:
-    """Return PEFT's config for the adapter."""
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [TARGET], "bias": "none"}
-    return json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
-
-
-def training_set(root: Path) -> bytes:
-    """Return the commitments of three training rows, whose pictures the pack does not show."""
+def training_set(root: Path, pictures: Sequence[int]) -> bytes:
+    """Return the commitments of training rows that show these pictures."""
     rows = [
-        {"id": f"train-{n}", "image": picture(1000 + n), "prompt": "Which digit?", "response": str(n)}
-        for n in range(3)
+        {"id": f"train-{n}", "image": picture(shown), "prompt": "Which digit?", "response": str(n)}
+        for n, shown in enumerate(pictures)
     ]
     return set_document(dataset_of(rows, root=root, salts=Salts(b"s" * 32, b"k" * 32)))
 
@@ -391,29 +320,3 @@ def picture(n: int) -> Image.Image:
     image = Image.new("RGB", (8, 8), (n % 256, n // 256, 7))
     image.putpixel((n % 8, 3), (255, 255, 255))
     return image
-
-
-Tensor = tuple[tuple[int, ...], bytes]
-"""Shape and little-endian float32 bytes."""
-
-
-def numbers(name: str, *shape: int) -> Tensor:
-    """Return a tensor of small numbers that its name decides."""
-    count = math.prod(shape)
-    digest = hashlib.shake_256(name.encode()).digest(count)
-    return shape, struct.pack(f"<{count}f", *(byte / 256 for byte in digest))
-
-
-def safetensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return a safetensors file of float32 tensors."""
-    header, data = {}, b""
-    for name in sorted(tensors):
-        shape, raw = tensors[name]
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(shape),
-            "data_offsets": [len(data), len(data) + len(raw)],
-        }
-        data += raw
-    encoded = json.dumps(header).encode()
-    return struct.pack("<Q", len(encoded)) + encoded + data

@@ -6,7 +6,6 @@ cells of 16 grey levels, bright ink on black). One fixed permutation makes 1,200
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 import kolm
 from apps.capture.folder import new_folder
 from kolm.errors import SpecError
-from kolm.files import make_folder, refusal, write_atomic
+from kolm.files import make_folder, read_bytes, refusal, write_atomic
 from kolm.images import to_png
 
 PROMPT = "Which digit is written in this picture? Answer with one word."
@@ -55,6 +54,7 @@ train:
   per_device_train_batch_size: 32   # rows per step
   gradient_accumulation_steps: 1    # batches per step
   max_seq_length: 512               # longest row, in tokens
+  logging_steps: 50                 # steps between two lines of progress
   bf16: false                       # compute in float32, which is exact enough to be repeated on a CPU
   seed: 0                           # another seed gives other bytes, and so another CID
 
@@ -106,7 +106,7 @@ def write_digits(
     with new_folder(directory) as draft:
         source = base_folder(base)
         _write_rows(draft, load_digits(), train_rows=train_rows, eval_rows=eval_rows)
-        shutil.copytree(source, draft / "base" / base)
+        _copy(source, draft / "base" / base)
         write_atomic(draft / "spec.yaml", SPEC.format(base=base).encode())
 
 
@@ -166,6 +166,15 @@ def _write_rows(draft: Path, digits: Sequence[Digit], *, train_rows: int, eval_r
     ]
     _write_part(draft / "eval", asked, questions, file="pack.jsonl")
     write_atomic(draft / "eval" / "pack.yaml", PACK.encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files of a base."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            make_folder(place.parent)
+            write_atomic(place, read_bytes(path, what="base"))
 
 
 def _write_part(folder: Path, digits: Sequence[Digit], rows: Sequence[dict[str, str]], *, file: str) -> None:

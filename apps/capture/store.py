@@ -85,7 +85,8 @@ class CaptureStore:
                 intake.take(example, number)
             for cid in dict.fromkeys(cid for example in intake.new for cid in example.images):
                 self._keep_picture(cid, pairs.gallery)
-            self._append(namespace, intake.new)
+            if intake.new:
+                self._append(namespace, intake.new)
         refusals = tuple(sorted(intake.refusals, key=lambda refused: refused.row))
         return Import(tuple(intake.added), refusals, contents.half)
 
@@ -196,7 +197,6 @@ class _Intake:
     def __init__(self, present: Sequence[Example], refusals: list[Refusal]) -> None:
         self._by_content = {_content(example): example.id for example in present}
         self._ids = {example.id for example in present}
-        self._number = len(present)
         self.refusals = refusals
         self.added: list[Added] = []
         self.new: list[Example] = []
@@ -220,10 +220,10 @@ class _Intake:
         """Number a row in this namespace, unless it came with a name of its own."""
         if not _NUMBERED.match(example.id):
             return example
-        self._number += 1
-        while default_id(self._number) in self._ids:
-            self._number += 1
-        row_id = default_id(self._number)
+        number = len(self._ids) + 1
+        while default_id(number) in self._ids:
+            number += 1
+        row_id = default_id(number)
         return replace(example, id=row_id, group=row_id if example.group == example.id else example.group)
 
 

@@ -65,7 +65,10 @@ def evaluate(
     The models are opened one after the other, so that only one is in memory. `metrics` maps each
     slice to a metric id. Raises EvalError.
     """
-    own = {row.id: [open_image(pack.image_bytes(c), what=f"eval row {row.id}") for c in row.images] for row in pack.rows}
+    own = {
+        row.id: [open_image(pack.image_bytes(c), what=f"eval row {row.id}") for c in row.images]
+        for row in pack.rows
+    }
     other = shuffled_images(pack)
     grey = {row_id: [grey_like(image) for image in images] for row_id, images in own.items()}
     swapped = {row_id: own[source] for row_id, source in other.items()}
@@ -77,7 +80,12 @@ def evaluate(
     grey_answers, _ = run.ask("grey", tuned, grey)
     shuffled_answers, _ = run.ask("shuffled", tuned, swapped)
 
-    answers = {"base": base_answers, "tuned": tuned_answers, "grey": grey_answers, "shuffled": shuffled_answers}
+    answers = {
+        "base": base_answers,
+        "tuned": tuned_answers,
+        "grey": grey_answers,
+        "shuffled": shuffled_answers,
+    }
     rows = [
         {
             "id": row.id,
@@ -130,9 +138,7 @@ class _Run:
         self._max_new_tokens = max_new_tokens
         self._progress = progress
 
-    def ask(
-        self, kind: str, model: Answerer, images: dict[str, list[Any]]
-    ) -> tuple[list[Answer], list[int]]:
+    def ask(self, kind: str, model: Answerer, images: dict[str, list[Any]]) -> tuple[list[Answer], list[int]]:
         """Return the answers and, for each, its wall time in nanoseconds from images to text."""
         for row in self._pack.rows[:WARM_UP]:
             self._one(model, row, images[row.id])

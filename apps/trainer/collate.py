@@ -69,7 +69,7 @@ class Encoder:
                 raise OverlongError(
                     f"row {example.id}: {row.length} tokens, {row.cost.tokens} of them image tokens, "
                     f"do not fit max_seq_length {config.max_seq_length}",
-                    hint="raise train.max_seq_length, lower processor.max_pixels, or set train.on_overlong: drop",
+                    hint="raise train.max_seq_length, lower processor.max_pixels, or train.on_overlong: drop",
                 )
             example = shorter
             row = replace(self._encode(example, images), truncated=True)
@@ -91,7 +91,9 @@ class Encoder:
                 labels[0, start:end] = inputs["input_ids"][0, start:end]
                 self._stop_at_end_of_turn(labels, start, end)
         if bool((labels == IGNORE).all()):
-            raise DataError(f"row {example.id}: no assistant token to learn from", hint="is the response empty?")
+            raise DataError(
+                f"row {example.id}: no assistant token to learn from", hint="is the response empty?"
+            )
         return Row(id=example.id, inputs=inputs, labels=labels, cost=self.cost(inputs))
 
     def _length(
@@ -121,7 +123,7 @@ class Encoder:
         missing = [key for key in self.family.required_inputs if key not in inputs]
         if missing:
             raise TrainError(
-                f"the processor returns no {missing[0]}; family {self.family.name} degrades silently without it",
+                f"the processor returns no {missing[0]}; without it {self.family.name} degrades silently",
                 hint="use the processor that belongs to the base",
             )
         slots = int((inputs["input_ids"] == self._image_token()).sum())
@@ -177,7 +179,9 @@ class Encoder:
         try:
             return dict(self.processor(text=[text], **pictures, return_tensors="pt"))
         except ValueError as err:
-            raise DataError(f"the processor refuses a row: {err}", hint="look at its text and images") from err
+            raise DataError(
+                f"the processor refuses a row: {err}", hint="look at its text and images"
+            ) from err
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:

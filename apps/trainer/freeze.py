@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer.families import Family, Part
-from apps.trainer.load import Base
+from apps.trainer.load import Base, quiet
 from apps.trainer.plan import Plan
 from kolm.errors import FreezeMismatchError
 from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
@@ -33,7 +33,8 @@ def wrap(model: Any, plan: Plan, config: VLMTrainConfig) -> Any:
         target_modules=list(plan.targets),
         modules_to_save=list(plan.full_modules) or None,
     )
-    return get_peft_model(model, lora)
+    with quiet():
+        return get_peft_model(model, lora)
 
 
 def training_mode(model: Any, family: Family, plan: Plan) -> None:
@@ -110,7 +111,7 @@ def compare(manifest: ModuleManifest, plan: Plan) -> None:
         if names:
             raise FreezeMismatchError(
                 f"{len(names)} parameters {fault}: {', '.join(names[:5])}",
-                hint="nothing was signed; this is a fault in the family file or in a library, please report it",
+                hint="nothing was signed; the family file or a library is at fault, please report it",
             )
 
 

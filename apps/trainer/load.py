@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from apps.trainer.families import Family, family_of
 from kolm.cid import sha256_hex, sha256_hex_of_file
 from kolm.errors import SpecError, TrainError
-from kolm.files import home, write_atomic
+from kolm.files import home, make_folder, write_atomic
 
 PROCESSOR_FILES = (
     "chat_template.jinja",
@@ -76,7 +77,9 @@ def describe(directory: Path, *, model: str, revision: str | None) -> Base:
     """Read what a checkpoint folder holds and hash every file that loading may read."""
     family = family_of(directory)
     wanted = {"config.json", "generation_config.json", *PROCESSOR_FILES}
-    paths = [p for p in directory.iterdir() if p.name in wanted or p.match(_WEIGHTS) or p.match("*.index.json")]
+    paths = [
+        p for p in directory.iterdir() if p.name in wanted or p.match(_WEIGHTS) or p.match("*.index.json")
+    ]
     if not any(p.match(_WEIGHTS) for p in paths):
         raise SpecError(
             f"{directory} holds no safetensors weights",
@@ -113,7 +116,14 @@ def _snapshot(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = ["config.json", "generation_config.json", "README.md", _WEIGHTS, "*.index.json", *PROCESSOR_FILES]
+    patterns = [
+        "config.json",
+        "generation_config.json",
+        "README.md",
+        _WEIGHTS,
+        "*.index.json",
+        *PROCESSOR_FILES,
+    ]
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as err:
@@ -125,7 +135,9 @@ def _snapshot(model: str, revision: str | None) -> Path:
 
 def remember_base(base: Base) -> None:
     """Note where this base lies, so that `kolm run` finds it by its file digests."""
-    write_atomic(_note(base.identity), str(base.directory.resolve()).encode())
+    note = _note(base.identity)
+    make_folder(note.parent)
+    write_atomic(note, str(base.directory.resolve()).encode())
 
 
 def recall_base(identity: dict[str, Any], *, directory: Path | None = None) -> Base:
@@ -163,14 +175,16 @@ def _note(identity: dict[str, Any]) -> Path:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and advice; errors still reach the caller."""
+    """Silence transformers' and peft's progress bars and advice; errors still reach the caller."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -192,15 +206,17 @@ def meta_model(directory: Path) -> Any:
         ) from err
 
 
-def load_model(directory: Path, *, device: str, attn_implementation: str | None = None) -> Any:
-    """Load a base with its weights in the checkpoint's own dtype. Raises TrainError."""
+def load_model(
+    directory: Path, *, device: str, dtype: str = "auto", attn_implementation: str | None = None
+) -> Any:
+    """Load a base with its weights in the checkpoint's own dtype unless told otherwise. Raises TrainError."""
     from transformers import AutoModelForImageTextToText
 
     try:
         with quiet():
             model, report = AutoModelForImageTextToText.from_pretrained(
                 directory,
-                dtype="auto",
+                dtype=dtype,
                 attn_implementation=attn_implementation,
                 local_files_only=True,
                 use_safetensors=True,
@@ -227,7 +243,9 @@ def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels
     from transformers.utils import is_torchvision_available
 
     pixels = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    options = {"backend": "pil", "local_files_only": True} | {k: v for k, v in pixels.items() if v is not None}
+    options = {"backend": "pil", "local_files_only": True} | {
+        k: v for k, v in pixels.items() if v is not None
+    }
     try:
         with quiet():
             try:
@@ -237,7 +255,9 @@ def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels
                     raise
                 return _image_only(_processor_class(directory)).from_pretrained(directory, **options)
     except (ImportError, OSError, ValueError, KeyError, AttributeError) as err:
-        raise TrainError(f"{directory}: no usable processor: {_first_line(err)}", hint="is it complete?") from err
+        raise TrainError(
+            f"{directory}: no usable processor: {_first_line(err)}", hint="is it complete?"
+        ) from err
 
 
 def _processor_class(directory: Path) -> Any:
@@ -245,7 +265,9 @@ def _processor_class(directory: Path) -> Any:
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     saved = directory / "processor_config.json"
-    declared = json.loads(saved.read_text(encoding="utf-8")).get("processor_class") if saved.is_file() else None
+    declared = (
+        json.loads(saved.read_text(encoding="utf-8")).get("processor_class") if saved.is_file() else None
+    )
     config = directory / "config.json"
     if declared is None:
         declared = PROCESSOR_MAPPING_NAMES[json.loads(config.read_text(encoding="utf-8"))["model_type"]]

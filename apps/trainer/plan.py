@@ -52,10 +52,7 @@ def plan_for(model: Any, family: Family, config: VLMTrainConfig) -> Plan:
     Raises FreezeMismatchError when the family's paths do not describe this model, SpecError when
     the config names LoRA targets that match nothing.
     """
-    shapes = {
-        plain_name(name): tuple(parameter.shape)
-        for name, parameter in model.named_parameters()
-    }
+    shapes = {plain_name(name): tuple(parameter.shape) for name, parameter in model.named_parameters()}
     parts = partition(list(shapes), family)
     _agree_with_accessors(model, family)
     treatments = _treatments(family, config)
@@ -117,9 +114,7 @@ def _treatments(family: Family, config: VLMTrainConfig) -> dict[Part, Treatment]
     }
 
 
-def _targets(
-    linears: dict[str, tuple[int, int]], family: Family, config: VLMTrainConfig
-) -> list[str]:
+def _targets(linears: dict[str, tuple[int, int]], family: Family, config: VLMTrainConfig) -> list[str]:
     """Expand LoRA target names to full module names under the language tower, sorted."""
     inside = [name for name in linears if _part(name, family) == "language"]
     if config.lora_targets == ("all-linear",):
@@ -152,7 +147,11 @@ def _agree_with_accessors(model: Any, family: Family) -> None:
     names = {id(module): plain_name(name) for name, module in model.named_modules()}
     decoder = names.get(id(model.get_decoder()), "")
     if _part(decoder, family) != "language":
-        raise FreezeMismatchError(f"family {family.name}: the decoder is {decoder!r}, not in its language part")
+        raise FreezeMismatchError(
+            f"family {family.name}: the decoder is {decoder!r}, not in its language part"
+        )
     encoder = names.get(id(model.get_encoder("image")), "")
     if _part(encoder, family) not in ("vision", "projector"):
-        raise FreezeMismatchError(f"family {family.name}: the image encoder is {encoder!r}, not in its vision part")
+        raise FreezeMismatchError(
+            f"family {family.name}: the image encoder is {encoder!r}, not in its vision part"
+        )

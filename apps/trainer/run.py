@@ -1,8 +1,8 @@
 """Use a compiled model from Python:
 
-    from apps.trainer.run import CompiledModel
-    with CompiledModel.open("digits.kolm") as model:
-        model.ask(["digit.png"], "Which digit is written in this picture? Answer with one word.")
+from apps.trainer.run import CompiledModel
+with CompiledModel.open("digits.kolm") as model:
+    model.ask(["digit.png"], "Which digit is written in this picture? Answer with one word.")
 """
 
 import csv
@@ -53,7 +53,10 @@ class CompiledModel:
             yield cls(answerer, max_new_tokens=longest)
 
     def ask(self, images: Sequence[Any], prompt: str, *, root: Path | None = None) -> str:
-        """Return the greedy answer to a question about images (paths, PIL images, base64). Raises DataError."""
+        """Return the greedy answer to a question about images: paths, PIL images or base64.
+
+        Raises DataError.
+        """
         gallery = Gallery(root=root or Path())
         cids = [gallery.add(image) for image in images]
         content = (*(ImagePart(cid) for cid in cids), TextPart(check_text(prompt, what="prompt")))
@@ -94,7 +97,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
         else:
             records = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error) as err:
-        raise DataError(f"{path} cannot be read as a table: {err}", hint="use JSON Lines or CSV in UTF-8") from err
+        raise DataError(
+            f"{path} cannot be read as a table: {err}", hint="use JSON Lines or CSV in UTF-8"
+        ) from err
     if not records or not all(isinstance(record, dict) for record in records):
         raise DataError(f"{path} holds no rows", hint='one JSON object a line: {"image": ..., "prompt": ...}')
     return records

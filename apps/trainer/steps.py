@@ -62,9 +62,9 @@ def train(
     from accelerate import Accelerator
     from transformers import get_scheduler
 
-    accelerator = Accelerator(
-        cpu=next(model.parameters()).device.type == "cpu", mixed_precision="bf16" if config.bf16 else "no"
-    )
+    # accelerate keeps one precision per process; autocast is entered here, so that runs may differ
+    accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu", mixed_precision="no")
+    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16)
     trained = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     steps = count_steps(len(rows), config)
     optimizer = _optimizer(trained, config)
@@ -82,7 +82,7 @@ def train(
         targets = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
         loss = 0.0
         for batch in batches:
-            with accelerator.autocast():
+            with autocast:
                 share = _loss(model, _to(batch, accelerator.device)) / targets
             accelerator.backward(share)
             loss += share.item()
@@ -108,10 +108,10 @@ def train(
                 "grad_norm": _figure(norm),
             }
         )
-        if progress:
+        if progress and (step == steps or step % config.logging_steps == 0):
             progress(step, steps, loss)
         if validation and (step == steps or step % _interval(config, len(rows)) == 0):
-            mean = _validate(model, validation, config, accelerator, pad_token=pad_token)
+            mean = _validate(model, validation, config, autocast, pad_token=pad_token)
             enter_training()
             trace.validation.append((step, mean))
             log.append({"step": step, "validation_loss": _figure(mean)})
@@ -122,9 +122,7 @@ def train(
     return trace
 
 
-def _windows(
-    rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int
-) -> Iterator[list[Row]]:
+def _windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int) -> Iterator[list[Row]]:
     """Yield the rows of each optimizer step: a fresh shuffle each epoch, the last window may be short."""
     import torch
 
@@ -152,7 +150,7 @@ def _loss(model: Any, batch: dict[str, Any]) -> Any:
 
 
 def _validate(
-    model: Any, rows: Sequence[Row], config: VLMTrainConfig, accelerator: Any, *, pad_token: int
+    model: Any, rows: Sequence[Row], config: VLMTrainConfig, autocast: Any, *, pad_token: int
 ) -> float:
     """Return the mean loss per supervised token over the validation rows."""
     import torch
@@ -160,9 +158,10 @@ def _validate(
     model.eval()
     total, tokens = 0.0, 0
     size = config.per_device_train_batch_size
-    with torch.no_grad(), accelerator.autocast():
+    device = next(model.parameters()).device
+    with torch.no_grad(), autocast:
         for start in range(0, len(rows), size):
-            batch = _to(collate(rows[start : start + size], pad_token=pad_token), accelerator.device)
+            batch = _to(collate(rows[start : start + size], pad_token=pad_token), device)
             tokens += int((batch["labels"][:, 1:] != -100).sum())
             total += _loss(model, batch).item()
     return total / tokens

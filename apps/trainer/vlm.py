@@ -22,9 +22,10 @@ from apps.trainer.plan import Plan, plan_for
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import DataError, TrainError
+from kolm.errors import DataError, StorageError
+from kolm.files import read_bytes, write_atomic
 from kolm.modules import ModuleManifest
-from kolm.spec import VLMTrainConfig
+from kolm.spec import VLMTrainConfig, refuse_unsupported
 from kolm.trainlog import Chain, base_digest, effective_seed
 
 __all__ = ["TrainResult", "VLMTrainConfig", "VLMTrainer", "vlm_trainer"]
@@ -93,6 +94,7 @@ class VLMTrainer:
 
     def plan(self) -> Plan:
         """Say what will be frozen and trained, from a model without weights."""
+        refuse_unsupported(self.config)
         return plan_for(meta_model(self.base.directory), self.base.family, self.config)
 
     def train(self) -> TrainResult:
@@ -110,7 +112,10 @@ class VLMTrainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # no kernel here reads it; half the speed
 
         model = load_model(
-            self.base.directory, device=device_of(self.config), attn_implementation=self.config.attn_implementation
+            self.base.directory,
+            device=device_of(self.config),
+            dtype=self.config.dtype,
+            attn_implementation=self.config.attn_implementation,
         )
         encoder = Encoder(load_processor(self.base.directory, **self.pixels), model.config, self.base.family)
         rows, dropped = encode_all(encoder, self.dataset, self.config)
@@ -118,6 +123,8 @@ class VLMTrainer:
 
         before = freeze.digests(model)
         wrapped = freeze.wrap(model, plan, self.config)
+        if self.config.gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
         log = Chain(commitment)
         trace = steps.train(
             wrapped,
@@ -184,15 +191,17 @@ def save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> Path:
     PEFT writes `target_modules` in hash order and shortened to suffixes, and the folder the base was
     loaded from; the full sorted list and the base's name are written instead.
     """
+    from safetensors import SafetensorError
+
     try:
         model.save_pretrained(str(folder), save_embedding_layers=False)
-    except OSError as err:
-        raise TrainError(f"the adapter cannot be written: {err}", hint="is the disk full?") from err
+    except (OSError, SafetensorError) as err:
+        raise StorageError(f"cannot write the adapter to {folder}: {err}", hint="is the disk full?") from err
     path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads(read_bytes(path, what="adapter config"))
     config |= {"target_modules": list(plan.targets), "base_model_name_or_path": base.model}
     config |= {"revision": base.revision, "modules_to_save": list(plan.full_modules) or None}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomic(path, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
     (folder / "README.md").unlink(missing_ok=True)
     return folder
 

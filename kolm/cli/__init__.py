@@ -10,7 +10,7 @@ from kolm.cli import capture, compile, init, inspect, key, registry, run, schema
 
 app = typer.Typer(
     name="kolm",
-    help="Compile a vision-language model for one narrow task, and prove what was frozen, trained and scored.",
+    help="Compile a vision-language model for one narrow task and prove what was done to it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -18,7 +18,9 @@ GATE_EXIT = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 @command
 def compile_(
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML).")],
-    out: Annotated[Path, typer.Option(help="Folder for the artifact, receipt and module manifest.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder for the artifact, receipt and module manifest.")] = Path(
+        "out"
+    ),
     registry: Annotated[str | None, typer.Option(help="Registry to push the result to.")] = None,
     push_failed: Annotated[bool, typer.Option(help="Push even if the gate did not pass.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -36,11 +38,12 @@ def compile_(
     url = registry or (loaded.spec.registry.url if loaded.spec.registry else None)
     if url:
         _reachable(url)
+    job = Job.open(loaded)
     inputs = read_inputs(loaded)
     voice = _Voice()
     result = compile_spec(
         loaded,
-        job=Job.open(loaded),
+        job=job,
         evaluate=_evaluate,
         inputs=inputs,
         signer=signer,
@@ -66,7 +69,8 @@ def _reachable(url: str) -> None:
     """Fail before training, not after it, when there is no registry at the address."""
     from registry.client import RegistryClient
 
-    RegistryClient(url).check()
+    with RegistryClient(url) as registry:
+        registry.search(limit=1)
 
 
 def _push(result: "CompileResult", url: str, *, allow_failed: bool) -> str | None:
@@ -74,7 +78,8 @@ def _push(result: "CompileResult", url: str, *, allow_failed: bool) -> str | Non
 
     if result.verdict != "PASS" and not allow_failed:
         return None
-    RegistryClient(url).push(result.artifact, result.receipt, allow_failed=allow_failed)
+    with RegistryClient(url) as registry:
+        registry.push(result.artifact, result.receipt, allow_failed=allow_failed)
     return url
 
 
@@ -86,7 +91,12 @@ class _Voice:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True)
         self._live = console.is_terminal
         self._tasks: dict[str, Any] = {}
@@ -107,7 +117,7 @@ class _Voice:
 
     def training(self, step: int, steps: int, loss: float) -> None:
         self._advance("train", step, steps, f"loss {loss:.4f}")
-        if not self._live and (step == steps or step % max(1, steps // 10) == 0):
+        if not self._live:
             note(f"train    step {step}/{steps}  loss {loss:.4f}")
 
     def asking(self, model: str, done: int, rows: int) -> None:
@@ -131,10 +141,11 @@ def _summary(result: "CompileResult", pushed: str | None) -> str:
     """The result in a few lines, failing conditions first."""
     k = result.k_score
     accuracy = k["accuracy"]
+    axes = "  ".join(f"{name} {_number(axis['value'])}" for name, axis in k["axes"].items())
     lines = [
         _accuracy_line(accuracy),
         _gain_line(accuracy),
-        f"K        {_with_interval(k)}   " + "  ".join(f"{a} {_number(v['value'])}" for a, v in k["axes"].items()),
+        f"K        {_with_interval(k)}   {axes}",
         f"gate     {result.verdict}",
         *(f"  {'ok  ' if c['ok'] else 'FAIL' if c['ok'] is False else 'n/a '} {c['id']:<18} "
           f"required {c['required']}, observed {c['observed']}"

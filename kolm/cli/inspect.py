@@ -52,11 +52,19 @@ def as_text(document: dict[str, Any], *, indent: str = "") -> str:
         label = f"{indent}{one_line(str(name))}:"
         if isinstance(value, dict):
             lines += [label, as_text(value, indent=f"{indent}  ")]
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            lines += [label, *(f"{indent}  - {_inline(item)}" for item in value)]
         elif isinstance(value, list):
-            lines.append(f"{label} {one_line(', '.join(str(item) for item in value))}")
+            lines.append(f"{label} {_inline(value)}")
         else:
             lines.append(f"{label} {one_line(str(value))}")
     return "\n".join(line for line in lines if line)
+
+
+def _inline(value: Any) -> str:
+    """Return a list or a flat dict on one line."""
+    items = (f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else (str(item) for item in value)
+    return one_line(", ".join(items))
 
 
 def _artifact(artifact: "Artifact") -> dict[str, Any]:

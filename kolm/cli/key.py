@@ -23,14 +23,12 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Make a signing key; its public half is written beside it."""
-    from kolm.files import write_atomic
     from kolm.keys import PrivateKey, key_path, passphrase_source, public_path, save_private
 
     path = key_path(name)
     key = PrivateKey.generate()
     secret = None if unencrypted else passphrase_source(prompt=True, confirm=True)()
     save_private(key, path, passphrase=secret)
-    write_atomic(public_path(path), key.public.pem().encode())
     row = {"name": name, "key_id": key.key_id, "path": str(path), "public_path": str(public_path(path))}
     lines = f"key {key.key_id}\nprivate {path}\npublic  {public_path(path)}"
     emit(row if as_json else lines, as_json=as_json)

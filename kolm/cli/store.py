@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit
+from kolm.cli.verify import one_line
 
 Registry = Annotated[str, typer.Option(help="Address of the registry, such as http://127.0.0.1:8150.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -78,4 +79,5 @@ def search(
 
 def _line(item: dict[str, Any]) -> str:
     k = "-" if item["k"] is None else f"{item['k']:.3f}"
-    return f"{item['cid']}  K {k}  {item['verdict']:<12}  {item['name']}  {item['base']}  {item['created']}"
+    said = f"{item['verdict']:<12}  {item['name']}  {item['base']}  {item['created']}"
+    return one_line(f"{item['cid']}  K {k}  {said}")

@@ -107,9 +107,8 @@ def one_line(text: str) -> str:
 
 
 def _line(check: "Check") -> str:
-    result = check.code or check.status
-    evidence = "" if check.evidence == "absent" else f" ({check.evidence})"
-    return f"{check.number:>3}  {result:<20} {check.title}: {check.detail}{evidence}"
+    evidence = "" if check.evidence == "absent" else check.evidence
+    return f"{check.number:>2}  {check.code or check.status:<18} {evidence:<11}  {check.title}: {check.detail}"
 
 
 def _cid(text: str) -> str:

@@ -9,7 +9,7 @@ from kolm.errors import ArtifactError, SpecError
 from kolm.modules import Buffer, Parameter
 from kolm.receipt import data_counts
 from kolm.spec import CompileSpec, parse_spec
-from kolm.tensors import read_tensors
+from kolm.tensors import read_header, read_tensors
 from kolm.trainlog import base_digest, effective_seed, read_log
 from kolm.verify.case import Case, Finding, require
 
@@ -47,7 +47,7 @@ def spec(case: Case) -> Finding:
     counts = case.compile.data.model_dump()
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
     _locked(block["train_examples"] <= counts["train"], "the receipt's train_examples")
-    return Finding(f"spec parsed, {len(explicit)} training settings and the gate's thresholds as locked")
+    return Finding(f"{len(explicit)} training settings and the gate's thresholds")
 
 
 def _parsed(case: Case) -> CompileSpec:
@@ -88,16 +88,23 @@ def base(case: Case) -> Finding:
     count = sum(len(group) for group in by_file.values())
     if case.base_dir is None:
         return Finding(
-            f"no --base given: origin of {count} parameters signed only", "signed only", done=False
+            f"no --base given, {count} identical parameters not compared", "signed only", done=False
         )
     for file in manifest.base.files:
-        _is_base(
-            _digest(case.base_dir / file.path) == file.sha256,
-            f"{file.path} is not the file that was compiled from",
-        )
+        same = _digest(case.base_dir / file.path) == file.sha256
+        _is_base(same, f"{file.path} is not the file that was compiled from")
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)
-    return Finding(f"{len(paths)} files and {count} identical parameters of {len(tensors)}")
+    unused = _unused(case.base_dir, case)
+    return Finding(f"{len(paths)} files, {count} identical parameters, {unused} tensors of the base unused")
+
+
+def _unused(directory: Path, case: Case) -> int:
+    """Count the base's tensors that no parameter names: a manifest cannot hide one without it showing."""
+    modules = case.artifact.modules
+    named = {(t.base.file, t.base.key) for t in (*modules.parameters, *modules.buffers)}
+    weights = [f.path for f in case.artifact.manifest.base.files if f.path.endswith(".safetensors")]
+    return sum((path, key) not in named for path in weights for key in read_header(directory / path))
 
 
 def _digest(path: Path) -> str | None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from kolm.errors import ArtifactError, VerificationError
+from kolm.globs import matches
 from kolm.modules import plain_name
 from kolm.predicates import VLMTrainBlock
 from kolm.receipt import module_summary
@@ -19,6 +20,10 @@ def modules(case: Case) -> Finding:
     except VerificationError as err:
         if err.check != "E_FROZEN_CHANGED":  # check 12 says so
             raise
+    names = [parameter.name for parameter in artifact.modules.parameters]
+    patterns = [*artifact.modules.frozen_modules, *artifact.modules.trainable_modules]
+    idle = [pattern for pattern in patterns if not any(matches(pattern, name) for name in names)]
+    _same(not idle, f"{', '.join(idle[:3])} stands for no parameter")
     summary = compiled.modules.model_dump()
     for member, value in module_summary(artifact).items():
         _same(summary[member] == value, f"the receipt's modules.{member} is not the module manifest's")
@@ -36,7 +41,7 @@ def modules(case: Case) -> Finding:
         _same(block.freeze_vision or "trainable" in seen, "vision was frozen, but freeze_vision is false")
     counts = compiled.modules.counts
     return Finding(
-        f"{counts.frozen} frozen and {counts.trainable} trained parameters; short lists equal exact lists"
+        f"{counts.frozen} frozen and {counts.trainable} trained parameters"
     )
 
 

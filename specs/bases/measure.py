@@ -119,3 +119,37 @@ def tune(
             optimizer.step()
             step += 1
     return tuned
+
+
+def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 10) -> dict[str, Any]:
+    """Score the base untouched, then after LoRA with each seed, with the pictures and with plain grey."""
+    torch.set_num_threads(2)
+    processor = load_processor(base_dir)
+    pictures, truth = real_digits(SIDE)
+    held_out, expected = pictures[1297:], truth[1297:]
+    grey = [Image.new("RGB", (SIDE, SIDE), (128, 128, 128))] * len(held_out)
+    rng = np.random.default_rng(977)
+    drawn = [(digit, draw_digit(rng, digit)) for digit in range(10) for _ in range(30)]
+    model = AutoModelForImageTextToText.from_pretrained(base_dir)
+    figures: dict[str, Any] = {
+        "prompt": PROMPT, "side": SIDE, "epochs": epochs, "seeds": seeds,
+        "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__,
+        "zero_shot": share_right(answers(model, processor, held_out), expected),
+        "synthetic": share_right(answers(model, processor, [p for _, p in drawn]), [WORDS[d] for d, _ in drawn]),
+        "tuned": [], "grey": [], "seconds": 0.0,
+    }  # fmt: skip
+    for seed in seeds:
+        model = AutoModelForImageTextToText.from_pretrained(base_dir)
+        started = time.monotonic()
+        projector = hasattr(model.model, "multi_modal_projector")
+        tuned = tune(model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=epochs)
+        figures["seconds"] = max(figures["seconds"], time.monotonic() - started)
+        figures["tuned"].append(share_right(answers(tuned, processor, held_out), expected))
+        figures["grey"].append(share_right(answers(tuned, processor, grey), expected))
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("base", type=Path, help="folder of the base")
+    print(json.dumps(measure(parser.parse_args().base), indent=2))

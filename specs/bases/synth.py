@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 SIDE = 48
 """Side of a finished picture, in pixels."""
 
+LOW = 12
 CANVAS = 144
 """Side of the sheet a picture is drawn on before it is made smaller, in pixels."""
 
@@ -175,7 +176,7 @@ def print_digit(rng: np.random.Generator, digit: int) -> Image.Image:
 
 def scanned(rng: np.random.Generator, ink: Image.Image) -> Image.Image:
     """Make ink coarse, as a scan of few pixels that is enlarged again: mode L, SIDE pixels square."""
-    cells = int(rng.integers(8, 13))
+    cells = int(rng.integers(LOW, 2 * LOW))
     box = ink.getbbox() or (0, 0, CANVAS, CANVAS)
     side = max(box[2] - box[0], box[3] - box[1])
     x, y = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kolm.artifact import Artifact, write_artifact
+from kolm.artifact import write_artifact
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import CID, cid_of
+from kolm.container import Container
 from kolm.errors import ArtifactError
 from kolm.modules import Gradient, ModuleManifest, Origin, Parameter
 from kolm.predicates import CompilePredicate
@@ -40,6 +41,11 @@ class Offer:
     @property
     def receipt_cid(self) -> CID:
         return cid_of(self.receipt.read_bytes())
+
+    @property
+    def modules(self) -> bytes:
+        with Container.open(self.artifact) as container:
+            return container.read("modules.json")
 
     def parts(self, **fields: str) -> dict[str, Any]:
         """The multipart body of an upload, for an HTTP client's `files`."""
@@ -98,7 +104,8 @@ class TakesItsWord:
     ) -> AuditReport:
         try:
             document = parse_canonical(receipt or b"", what="receipt")
-            cid = Artifact.open(artifact).cid
+            with Container.open(artifact) as container:
+                cid = container.cid
         except ArtifactError as err:
             return _report(None, code=err.check, detail=err.message)
         if document["artifact"] != cid:
@@ -175,3 +182,13 @@ def _compile(
         "started": "2026-01-31T11:00:00Z",
         "finished": finished,
     }
+
+
+def slug(answer: Any) -> str:
+    """Return the slug of an HTTP answer that must be a whole problem document."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["title"]
+    assert document["detail"]
+    return document["type"].removeprefix("urn:kolm:problem:")

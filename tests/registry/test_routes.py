@@ -11,22 +11,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from kolm.artifact import Artifact
 from kolm.cid import cid_of
 from registry.settings import RegistrySettings
-from tests.registry.offers import Offer, make_offer
+from tests.registry.offers import Offer, make_offer, slug
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 SOMEBODY = cid_of(b"something that nobody stored")
-
-
-def slug(answer) -> str:
-    assert answer.headers["content-type"] == "application/problem+json"
-    document = answer.json()
-    assert document["status"] == answer.status_code
-    assert document["title"]
-    assert document["detail"]
-    return document["type"].removeprefix("urn:kolm:problem:")
 
 
 def blobs_of(settings: RegistrySettings) -> list[Path]:
@@ -44,7 +34,7 @@ def test_what_was_uploaded_comes_back_by_cid(http: TestClient, offer: Offer):
         "verdict": "PASS",
         "k": 0.9,
     }
-    modules = Artifact.open(offer.artifact).read("modules.json")
+    modules = offer.modules
     receipt = offer.receipt.read_bytes()
     expected = {
         f"/v1/artifacts/{offer.cid}": offer.artifact.read_bytes(),
@@ -125,71 +115,6 @@ def test_a_receipt_that_did_not_pass_needs_allow_failed(http: TestClient, tmp_pa
     (item,) = http.get("/v1/artifacts").json()["items"]
     assert (item["verdict"], item["k"]) == (verdict, None)
     assert http.get("/v1/artifacts", params={"min_k": 0}).json()["items"] == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"receipt": None}, "missing part: receipt"),
-        ({"surprise": (None, "x")}, "unknown part 'surprise'"),
-        ({"allow_failed": (None, "maybe")}, "allow_failed is true or false"),
-    ],
-    ids=["part missing", "part unknown", "flag neither true nor false"],
-)
-def test_a_malformed_upload_says_what_is_wrong(http: TestClient, offer: Offer, changes, why: str):
-    parts = {name: part for name, part in (offer.parts() | changes).items() if part is not None}
-    answer = http.post("/v1/artifacts", files=parts)
-    assert (answer.status_code, slug(answer)) == (400, "malformed_upload")
-    assert why in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (b'--x\r\nContent-Disposition: form-data; name="artifact"\r\n\r\nabc', "ends before"),
-        (b"--x\r\nContent-Type: text/plain\r\n\r\nabc\r\n--x--\r\n", "no name"),
-        (b"--y\r\n\r\n", "cannot be read"),
-        (b"", "ends before"),
-        (
-            b'--x\r\nContent-Disposition: form-data; name="cid"\r\n\r\na\r\n'
-            b'--x\r\nContent-Disposition: form-data; name="cid"\r\n\r\na\r\n--x--\r\n',
-            "there twice",
-        ),
-    ],
-    ids=["truncated", "nameless part", "other boundary", "empty", "part repeated"],
-)
-def test_a_broken_body_is_a_malformed_upload(http: TestClient, body: bytes, why: str):
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    answer = http.post("/v1/artifacts", content=body, headers=headers)
-    assert (answer.status_code, slug(answer)) == (400, "malformed_upload")
-    assert why in answer.json()["detail"]
-
-
-def test_an_upload_that_is_not_a_form_is_another_media_type(http: TestClient):
-    answer = http.post("/v1/artifacts", json={"artifact": "?"})
-    assert (answer.status_code, slug(answer)) == (415, "unsupported_media_type")
-
-
-@pytest.mark.parametrize(("part", "size"), [("artifact", 1_000_001), ("receipt", 100_001), ("cid", 1025)])
-def test_a_part_over_its_limit_is_too_large(
-    http: TestClient, offer: Offer, settings: RegistrySettings, part: str, size: int
-):
-    answer = http.post("/v1/artifacts", files=offer.parts() | {part: ("x", bytes(size))})
-    assert (answer.status_code, slug(answer)) == (413, "too_large")
-    assert answer.json()["limit_bytes"] == size - 1
-    assert list(settings.incoming.iterdir()) == []
-
-
-def test_a_body_over_all_limits_is_refused_by_its_length_or_as_it_comes(http: TestClient):
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    by_length = http.post("/v1/artifacts", content=bytes(2_000_000), headers=headers)
-    epilogue = b"--x--\r\n"  # everything after the last boundary belongs to no part
-    pieces = iter([b"--x\r\n", b'Content-Disposition: form-data; name="cid"\r\n\r\na\r\n', epilogue])
-    chunked = http.post(
-        "/v1/artifacts", content=(piece for piece in [*pieces, *[bytes(100_000)] * 20]), headers=headers
-    )
-    for answer in (by_length, chunked):
-        assert (answer.status_code, slug(answer)) == (413, "too_large")
 
 
 def test_one_byte_range_is_served(http: TestClient, offer: Offer):

@@ -1,0 +1,114 @@
+"""Rows as tensors: what is supervised, what is cut, what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from apps.trainer.collate import IGNORE, Encoder, OverlongError, collate
+from apps.trainer.load import find_base, load_processor, meta_model
+from kolm.dataset import Dataset, dataset_of
+from kolm.errors import DataError, TrainError
+from kolm.spec import VLMTrainConfig
+
+PICTURE = Image.new("RGB", (64, 64), (200, 10, 10))
+CONFIG = VLMTrainConfig(max_seq_length=256)
+
+
+@pytest.fixture(scope="module", params=["QWEN", "LLAVA"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    base = find_base(request.getfixturevalue(request.param), model="base")
+    return Encoder(load_processor(base.directory), meta_model(base.directory).config, base.family)
+
+
+def encode(encoder: Encoder, record: dict[str, Any], config: VLMTrainConfig = CONFIG) -> Any:
+    data: Dataset = dataset_of([record])
+    return encoder.encode(data.examples[0], data, config)
+
+
+def supervised(encoder: Encoder, row: Any) -> str:
+    ids = row.inputs["input_ids"][row.labels != IGNORE]
+    return encoder.processor.tokenizer.decode(ids)
+
+
+def test_labels_cover_the_answer_and_its_end_only(encoder: Encoder):
+    row = encode(encoder, {"image": PICTURE, "prompt": "Which digit?", "response": "seven"})
+    eos = encoder.processor.tokenizer.eos_token
+    assert supervised(encoder, row) == f"seven{eos}"
+    kept = row.labels != IGNORE
+    assert torch.equal(row.labels[kept], row.inputs["input_ids"][kept])
+
+
+def test_every_assistant_turn_is_supervised_and_no_other(encoder: Encoder):
+    turns = [
+        {"role": "system", "content": "You read digits."},
+        {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "First?"}]},
+        {"role": "assistant", "content": "one"},
+        {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "Second?"}]},
+        {"role": "assistant", "content": "two"},
+    ]
+    row = encode(encoder, {"messages": turns})
+    eos = encoder.processor.tokenizer.eos_token
+    assert supervised(encoder, row) == f"one{eos}two{eos}"
+
+
+def test_placeholders_equal_the_features_of_two_images(encoder: Encoder):
+    one = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
+    two = encode(encoder, {"image": [PICTURE, PICTURE], "prompt": "Which?", "response": "one"})
+    assert one.cost.tokens > 0
+    assert two.cost.tokens == 2 * one.cost.tokens
+
+
+def test_a_long_prompt_is_cut_and_its_answer_is_not(encoder: Encoder):
+    config = VLMTrainConfig(max_seq_length=96)
+    row = encode(encoder, {"image": PICTURE, "prompt": "lorem ipsum " * 200, "response": "seven"}, config)
+    assert row.truncated
+    assert row.length <= 96
+    assert supervised(encoder, row).startswith("seven")
+    whole = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "seven"})
+    assert row.cost == whole.cost, "images are never cut"
+
+
+def test_an_answer_that_does_not_fit_is_refused_by_name(encoder: Encoder):
+    config = VLMTrainConfig(max_seq_length=64)
+    with pytest.raises(OverlongError, match="row-000001"):
+        encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "seven " * 200}, config)
+
+
+def test_more_images_than_allowed_are_refused(encoder: Encoder):
+    config = VLMTrainConfig(max_images_per_example=1)
+    with pytest.raises(DataError, match="2 images"):
+        encode(encoder, {"image": [PICTURE, PICTURE], "prompt": "Which?", "response": "one"}, config)
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(encoder: Encoder, monkeypatch: pytest.MonkeyPatch):
+    counting = "{% for m in messages %}{{ messages|length }} {{ m['content'][0]['text'] }} {% endfor %}"
+    monkeypatch.setattr(encoder.processor, "chat_template", counting)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(TrainError, match="renders earlier turns differently"):
+        encode(encoder, {"messages": turns})
+
+
+def test_a_batch_is_padded_on_the_right_and_keeps_every_key(encoder: Encoder):
+    short = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
+    long = encode(encoder, {"image": PICTURE, "prompt": "Which of the digits is it?", "response": "seven"})
+    pad = encoder.processor.tokenizer.pad_token_id
+    batch = collate([short, long], pad_token=pad)
+    assert set(batch) == {*short.inputs, "labels"}
+    assert batch["input_ids"].shape == batch["labels"].shape == (2, long.length)
+    gap = long.length - short.length
+    assert gap > 0
+    assert batch["input_ids"][0, -gap:].tolist() == [pad] * gap
+    assert batch["attention_mask"][0, -gap:].sum() == 0
+    assert (batch["labels"][0, -gap:] == IGNORE).all()
+
+
+def test_text_only_rows_can_stand_beside_rows_with_images(encoder: Encoder):
+    plain = encode(encoder, {"messages": [{"role": "user", "content": "Say one."}, {"role": "assistant", "content": "one"}]})
+    shown = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
+    batch = collate([plain, shown], pad_token=encoder.processor.tokenizer.pad_token_id)
+    assert batch["pixel_values"].shape == shown.inputs["pixel_values"].shape
+    assert batch["input_ids"].shape[0] == 2
+    assert all(batch[k].shape[0] == 2 for k in batch if k in ("attention_mask", "mm_token_type_ids", "labels"))

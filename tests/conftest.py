@@ -1,0 +1,48 @@
+"""What every test has: a home of its own and, where they are, the conformance vectors made by others."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("kolm", deadline=None, max_examples=100)
+settings.load_profile("kolm")
+
+
+def required(what: str) -> bool:
+    """Say whether KOLM_REQUIRE names `what`, so that a skip is a failure here."""
+    return what in os.environ.get("KOLM_REQUIRE", "").replace(",", " ").split()
+
+
+def skip_or_fail(what: str, reason: str) -> None:
+    """Skip for a plain reason, or fail where `what` has to be present."""
+    if required(what):
+        pytest.fail(f"KOLM_REQUIRE asks for {what}: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def kolm_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep keys, trust and captures of every test in a folder of its own."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("KOLM_HOME", str(home))
+    monkeypatch.delenv("KOLM_KEY_PASSPHRASE", raising=False)
+    monkeypatch.delenv("KOLM_KEY_PASSPHRASE_FILE", raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """Return the folder of conformance vectors: KOLM_VECTORS, else shared/vectors beside the repository."""
+    repository = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("KOLM_VECTORS") or repository.parent / "shared" / "vectors")
+    if not folder.is_dir():
+        skip_or_fail("vectors", f"no conformance vectors: set KOLM_VECTORS, there is no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def format_vectors() -> Path:
+    """Return the folder of the vectors that belong to the format pages."""
+    return Path(__file__).resolve().parents[1] / "specs" / "formats" / "vectors"

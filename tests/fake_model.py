@@ -1,0 +1,136 @@
+"""A small model that exists only as files: a base, what training made of it, and its module manifest."""
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kolm.cid import sha256_hex, sha256_hex_of_file
+from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter
+from kolm.tensors import read_tensors
+
+TARGET = "model.language_model.layers.0.self_attn.q_proj"
+
+Tensor = tuple[tuple[int, ...], bytes]
+"""Shape and little-endian float32 bytes."""
+
+
+def write_base(directory: Path) -> Path:
+    """Write a base checkpoint of a few tensors: `model.safetensors` and `config.json`."""
+    directory.mkdir(exist_ok=True)
+    tensors = {
+        "model.visual.patch_embed.proj.weight": numbers("patch", 4, 3),
+        "model.visual.blocks.0.attn.qkv.weight": numbers("qkv", 4, 4),
+        "model.visual.merger.mlp.0.weight": numbers("merger", 2, 4),
+        "model.language_model.embed_tokens.weight": numbers("embed", 5, 2),
+        "model.language_model.layers.0.self_attn.q_proj.weight": numbers("q", 2, 2),
+    }
+    (directory / "model.safetensors").write_bytes(safetensors(tensors))
+    (directory / "config.json").write_text('{"model_type": "qwen2_5_vl"}\n', encoding="utf-8")
+    return directory
+
+
+def base_files(directory: Path) -> list[dict[str, Any]]:
+    """Return a base's `[{path, sha256, bytes}]`."""
+    files = sorted(directory.iterdir())
+    return [{"path": f.name, "sha256": sha256_hex_of_file(f), "bytes": f.stat().st_size} for f in files]
+
+
+PARTS = {"visual.merger": "projector", "visual": "vision", "language_model": "language", "lm_head": "head"}
+
+
+def module_manifest(base_dir: Path, adapter: Mapping[str, Tensor], *, projector: str) -> ModuleManifest:
+    """Return the manifest of the made-up model: the base's parameters, a tied head, two LoRA factors."""
+    held = read_tensors(base_dir / "model.safetensors")
+    saved = read_tensors(safetensors(dict(adapter)))
+    parameters = []
+    for key, info in held.items():
+        name = key.removeprefix("model.")
+        part = next(part for prefix, part in PARTS.items() if name.startswith(prefix))
+        trained = projector == "full" and part == "projector"
+        parameters.append(
+            Parameter(
+                name=name,
+                shape=list(info.shape),
+                dtype=info.dtype,
+                part=part,
+                base=Origin(file="model.safetensors", key=key, relation="identical"),
+                state="trainable" if trained else "frozen",
+                before=info.sha256,
+                after=saved[f"base_model.model.{key}"].sha256 if trained else info.sha256,
+                gradient=Gradient(seen=True, max_norm=0.5) if trained else None,
+            )
+        )
+    embed = next(p for p in parameters if p.name == "language_model.embed_tokens.weight")
+    tied = Origin(file="model.safetensors", key=embed.base.key, relation="tied")
+    parameters.append(embed.model_copy(update={"name": "lm_head.weight", "part": "head", "base": tied}))
+    for factor in "AB":
+        info = saved[f"base_model.model.{TARGET}.lora_{factor}.weight"]
+        parameters.append(
+            Parameter(
+                name=f"{TARGET.removeprefix('model.')}.lora_{factor}",
+                shape=list(info.shape),
+                dtype=info.dtype,
+                part="language",
+                base=Origin(file=None, key=None, relation="absent"),
+                state="trainable",
+                before=None,
+                after=info.sha256,
+                gradient=Gradient(seen=True, max_norm=1.25),
+            )
+        )
+    nothing = sha256_hex(b"")
+    buffer = Buffer(
+        name="visual.rotary_pos_emb.inv_freq",
+        shape=[0],
+        dtype="float32",
+        part="vision",
+        base=Origin(file=None, key=None, relation="absent"),
+        before=nothing,
+        after=nothing,
+    )
+    return ModuleManifest.of(
+        family="qwen2_5_vl", model_type="qwen2_5_vl", parameters=parameters, buffers=[buffer]
+    )
+
+
+def adapter_tensors(seed: int, *, projector: str) -> dict[str, Tensor]:
+    """Return what training left behind, by the keys PEFT saves."""
+    tensors = {
+        f"base_model.model.{TARGET}.lora_A.weight": numbers(f"A{seed}", 2, 2),
+        f"base_model.model.{TARGET}.lora_B.weight": numbers(f"B{seed}", 2, 2),
+    }
+    if projector == "full":
+        tensors["base_model.model.model.visual.merger.mlp.0.weight"] = numbers(f"merger{seed}", 2, 4)
+    return tensors
+
+
+def adapter_config() -> bytes:
+    """Return PEFT's config for the adapter."""
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [TARGET], "bias": "none"}
+    return json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def numbers(name: str, *shape: int) -> Tensor:
+    """Return a tensor of small numbers that its name decides."""
+    count = math.prod(shape)
+    digest = hashlib.shake_256(name.encode()).digest(count)
+    return shape, struct.pack(f"<{count}f", *(byte / 256 for byte in digest))
+
+
+def safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return a safetensors file of float32 tensors."""
+    header, data = {}, b""
+    for name in sorted(tensors):
+        shape, raw = tensors[name]
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
+        data += raw
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data

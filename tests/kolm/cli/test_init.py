@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from kolm.cli.init import init
+from kolm.keys import is_encrypted, key_path, load_private, passphrase_source
+from kolm.spec import load_spec
+from kolm.trust import TrustStore, default_trust_dir
+
+SMALL = ("--demo", "digits", "--train-rows", "2", "--eval-rows", "2")
+
+
+def call(*words: object) -> Result:
+    app = typer.Typer()
+    app.command()(init)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_demo_is_written_with_a_key_that_is_trusted(tmp_path: Path) -> None:
+    done = call(*SMALL, tmp_path / "d")
+    assert done.exit_code == 0, done.output
+    assert f"kolm compile {tmp_path / 'd' / 'spec.yaml'}" in done.stdout
+    assert load_spec(tmp_path / "d" / "spec.yaml").spec.name == "digits"
+    key = load_private(key_path(), passphrase=passphrase_source(prompt=False))
+    assert TrustStore.open(default_trust_dir()).key(key.key_id).public == key.public
+    assert not is_encrypted(key_path().read_bytes())
+    assert str(key_path()) in done.stderr
+    assert str(default_trust_dir()) in done.stderr
+
+
+def test_key_that_is_there_stays(tmp_path: Path) -> None:
+    made = json.loads(call(*SMALL, tmp_path / "a", "--json").stdout)
+    before = key_path().read_bytes()
+    again = json.loads(call(*SMALL, tmp_path / "b", "--json").stdout)
+    assert len(made["key"]) == 64
+    assert (again["key"], key_path().read_bytes()) == (None, before)
+
+
+def test_key_is_encrypted_where_a_passphrase_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOLM_KEY_PASSPHRASE", "correct horse")
+    call(*SMALL, tmp_path / "d")
+    assert is_encrypted(key_path().read_bytes())
+
+
+BAD_CALLS = {
+    "unknown demo": (("--demo", "sudoku"), "no demo 'sudoku'"),
+    "unknown base": ((*SMALL, "--base", "gpt"), "no base 'gpt'"),
+    "no rows": (("--demo", "digits", "--train-rows", "0"), "1200 training"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_bad_call_writes_neither_folder_nor_key(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = call(*words, tmp_path / "d")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "d").exists()
+    assert not key_path().exists()

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from kolm.cli.key import app
+from kolm.keys import PublicKey, key_path, load_private, public_path
+from kolm.trust import TrustStore, default_trust_dir
+
+
+def run(*words: str, exit_code: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == exit_code, result.output
+    return result
+
+
+def made(name: str = "default") -> str:
+    return json.loads(run("new", "--name", name, "--unencrypted", "--json").stdout)["key_id"]
+
+
+def test_a_new_key_can_sign_and_its_public_half_lies_beside_it(monkeypatch):
+    monkeypatch.setenv("KOLM_KEY_PASSPHRASE", "correct horse")
+    shown = run("new").stdout
+    key = load_private(key_path(), passphrase=lambda: b"correct horse")
+    public = PublicKey.from_pem(public_path(key_path()).read_text())
+    assert public == key.public
+    assert key.key_id in shown
+    assert str(key_path()) in shown
+
+
+def test_a_key_is_not_made_without_a_passphrase_unless_that_is_asked_for():
+    result = run("new", exit_code=5)
+    assert "needs a passphrase" in result.stderr
+    assert not key_path().exists()
+    made()
+    assert "UNENCRYPTED" in run("list").stdout
+
+
+def test_a_key_is_never_replaced():
+    first = made()
+    result = run("new", "--unencrypted", exit_code=5)
+    assert "exists already" in result.stderr
+    assert PublicKey.from_pem(public_path(key_path()).read_text()).key_id == first
+
+
+def test_keys_are_listed_trusted_and_revoked():
+    assert "kolm key new" in run("list").stdout
+    keyid = made("lab")
+    assert keyid in run("trust", str(public_path(key_path("lab"))), "--label", "the lab").stdout
+    assert TrustStore.open(default_trust_dir()).key(keyid).label == "the lab"
+    run("revoke", keyid, "--reason", "laptop lost")
+    listed = json.loads(run("list", "--json").stdout)
+    assert [row["name"] for row in listed["keys"]] == ["lab"]
+    assert listed["keys"][0]["key_id"] == keyid
+    assert [(row["key_id"], row["revoked"]) for row in listed["trusted"]] == [(keyid, "laptop lost")]
+    assert "REVOKED: laptop lost" in run("list").stdout
+
+
+def test_a_key_can_be_revoked_that_was_never_trusted(tmp_path):
+    keyid = "0" * 64
+    row = json.loads(run("revoke", keyid, "--reason", "known bad", "--dir", str(tmp_path), "--json").stdout)
+    assert row["key_id"] == keyid
+    assert keyid in run("list", "--dir", str(tmp_path)).stdout
+    assert list(default_trust_dir().glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "message"),
+    [
+        (("trust", "missing.pem"), 5, "no such file"),
+        (("revoke", "abc", "--reason", "x"), 5, "not a key id"),
+        (("new", "--name", "../x", "--unencrypted"), 5, "cannot name a key"),
+        (("revoke", "0" * 64), 2, "--reason"),
+    ],
+)
+def test_mistakes_end_in_one_message(words, exit_code, message):
+    result = run(*words, exit_code=exit_code)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_only_public_keys_are_trusted(tmp_path):
+    made()
+    assert "private key" in run("trust", str(key_path()), exit_code=5).stderr
+    (tmp_path / "x.pem").write_bytes(b"\xff\xfe")
+    assert "not a public key" in run("trust", str(tmp_path / "x.pem"), exit_code=5).stderr
+    assert not default_trust_dir().exists()
+
+
+def test_a_trust_directory_with_an_unknown_policy_is_not_used(kolm_home):
+    (kolm_home / "trust").mkdir()
+    (kolm_home / "trust" / "policy.yaml").write_text("require_pas: true")
+    assert "policy.yaml" in run("list", exit_code=2).stderr

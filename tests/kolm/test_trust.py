@@ -1,0 +1,183 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kolm.errors import SigningError, SpecError, StorageError, VerificationError
+from kolm.keys import PrivateKey
+from kolm.trust import Policy, TrustStore, default_trust_dir, revoke_key, trust_key
+
+KEY = PrivateKey.generate().public
+ID = KEY.key_id
+JANUARY, JUNE, DECEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 6, 12))
+
+
+def test_a_trusted_key_is_found_by_its_id(tmp_path):
+    path = trust_key(tmp_path, KEY, label="the lab", from_=JANUARY, until=JUNE)
+    store = TrustStore.open(tmp_path)
+    found = store.key(ID)
+    assert path == tmp_path / "keys" / f"{ID}.json"
+    assert (found.public, found.from_, found.until, found.label) == (KEY, JANUARY, JUNE, "the lab")
+    assert store.dir == tmp_path
+    assert store.revoked(ID) is None
+    assert store.policy == Policy(require_pass=False)
+    assert set(json.loads(path.read_bytes())) == {"pem", "from", "until", "label"}
+
+
+def test_a_window_includes_its_beginning_and_excludes_its_end(tmp_path):
+    trust_key(tmp_path, KEY, from_=JANUARY, until=JUNE)
+    key = TrustStore.open(tmp_path).key(ID)
+    before = datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert [key.valid_at(at) for at in (before, JANUARY, JUNE, DECEMBER)] == [False, True, False, False]
+    trust_key(tmp_path, KEY)
+    assert TrustStore.open(tmp_path).key(ID).valid_at(DECEMBER)
+
+
+def test_a_window_that_is_empty_is_refused(tmp_path):
+    with pytest.raises(SigningError, match="never count"):
+        trust_key(tmp_path, KEY, from_=JUNE, until=JUNE)
+
+
+@pytest.mark.parametrize("store", [TrustStore.of(), TrustStore.open(Path("/nonexistent/trust"))])
+def test_nobody_is_trusted_unless_named(store):
+    with pytest.raises(VerificationError) as caught:
+        store.key(ID)
+    assert caught.value.check == "E_KEY_UNTRUSTED"
+    assert "kolm key trust" in caught.value.hint
+
+
+def test_keys_can_be_trusted_in_memory():
+    store = TrustStore.of(KEY, policy=Policy(require_pass=True))
+    assert store.key(ID).public == KEY
+    assert store.dir is None
+    assert store.policy.require_pass
+
+
+def test_a_revocation_is_kept_with_its_first_reason(tmp_path):
+    trust_key(tmp_path, KEY)
+    revoke_key(tmp_path, ID, " stolen ")
+    revoke_key(tmp_path, ID, "again")
+    revoke_key(tmp_path, "0" * 64, "never seen here")
+    store = TrustStore.open(tmp_path)
+    found = store.revoked(ID)
+    assert found is not None
+    assert found.reason == "stolen"
+    assert abs((found.at - datetime.now(UTC)).total_seconds()) < 60
+    assert set(store.revocations) == {ID, "0" * 64}
+
+
+def test_a_revoked_key_is_not_trusted_again(tmp_path):
+    revoke_key(tmp_path, ID, "stolen")
+    with pytest.raises(SigningError, match="revoked"):
+        trust_key(tmp_path, KEY)
+    assert not (tmp_path / "keys").exists()
+
+
+@pytest.mark.parametrize(("keyid", "reason"), [("abc", "x"), (ID.upper(), "x"), (ID + "\n", "x"), (ID, "  ")])
+def test_a_revocation_names_a_key_and_a_reason(tmp_path, keyid, reason):
+    with pytest.raises(SigningError):
+        revoke_key(tmp_path, keyid, reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+def row(**other: object) -> dict[str, object]:
+    return {"pem": KEY.pem(), "from": None, "until": None} | other
+
+
+@pytest.mark.parametrize(
+    ("defect", "content"),
+    [
+        ("no JSON", b"nonsense"),
+        ("no UTF-8", b"\xff"),
+        ("deep beyond the interpreter", b"[" * 100_000),
+        ("a list", b"[]"),
+        ("a member missing", json.dumps({"pem": KEY.pem(), "from": None}).encode()),
+        ("a member too many", json.dumps(row(note=1)).encode()),
+        ("a name twice", json.dumps(row()).encode()[:-1] + b', "until": null}'),
+        ("no PEM", json.dumps(row(pem="x")).encode()),
+        ("a PEM that is a number", json.dumps(row(pem=1)).encode()),
+        ("a label that is a number", json.dumps(row(label=1)).encode()),
+        ("a time of another form", json.dumps(row(until="2026-01-01")).encode()),
+        ("a time that is a number", json.dumps(row(**{"from": 5})).encode()),
+        ("another key than its name says", json.dumps(row(pem=PrivateKey.generate().public.pem())).encode()),
+    ],
+)
+def test_a_key_file_that_cannot_be_understood_is_named(tmp_path, defect, content):
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / f"{ID}.json").write_bytes(content)
+    with pytest.raises(SpecError, match=ID) as caught:
+        TrustStore.open(tmp_path)
+    assert caught.value.hint, defect
+
+
+def test_a_weak_key_cannot_be_trusted(tmp_path):
+    import base64
+
+    der = bytes.fromhex("302a300506032b6570032100") + (1).to_bytes(32, "little")
+    pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----\n"
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / f"{ID}.json").write_text(json.dumps(row(pem=pem)))
+    with pytest.raises(VerificationError) as caught:
+        TrustStore.open(tmp_path)
+    assert caught.value.check == "E_KEY_WEAK"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"abc": {"at": "2026-01-01T00:00:00Z", "reason": "x"}},
+        {ID: {"at": None, "reason": "x"}},
+        {ID: {"at": "2026-01-01T00:00:00Z"}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": 1}},
+        {ID: "stolen"},
+    ],
+)
+def test_revocations_that_cannot_be_understood_are_not_ignored(tmp_path, document):
+    (tmp_path / "revoked.json").write_text(json.dumps(document))
+    with pytest.raises(SpecError, match=r"revoked\.json"):
+        TrustStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "required"), [("require_pass: true\n", True), ("# nothing\n", False), ("", False)]
+)
+def test_the_policy_is_read(tmp_path, text, required):
+    (tmp_path / "policy.yaml").write_text(text)
+    assert TrustStore.open(tmp_path).policy.require_pass is required
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "require_pas: true",
+        "require_pass: maybe",
+        "- a",
+        "a: [",
+        "require_pass: true\nrequire_pass: false",
+        "\x00",
+    ],
+)
+def test_a_policy_that_cannot_be_understood_is_not_ignored(tmp_path, text):
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(SpecError, match=r"policy\.yaml"):
+        TrustStore.open(tmp_path)
+
+
+def test_a_trust_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "keys").write_text("")
+    with pytest.raises(StorageError, match="trust directory"):
+        TrustStore.open(tmp_path)
+
+
+def test_other_files_are_left_alone(tmp_path):
+    trust_key(tmp_path, KEY)
+    (tmp_path / "keys" / "notes.txt").write_text("mine")
+    (tmp_path / "log.vkey").write_text("later")
+    assert set(TrustStore.open(tmp_path).keys) == {ID}
+
+
+def test_the_default_is_in_the_home(kolm_home):
+    assert default_trust_dir() == kolm_home / "trust"

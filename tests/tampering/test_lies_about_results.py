@@ -1,0 +1,255 @@
+"""A trusted key signs a lie about what came out: scores, modules and adapter."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kolm.canonical import canonical_lines, parse_canonical_lines
+from kolm.keys import PrivateKey
+from tests.bundles import Bundle, Members, make_bundle
+from tests.fake_model import adapter_tensors, numbers, safetensors
+from tests.tampering.lies import audit, edit_json, failed, read
+
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
+    return make_bundle(here, rows=4, key=key, **options)
+
+
+# Scores
+
+
+def edit_rows(edit: Callable[[dict[str, Any]], None]) -> Callable[[Members], None]:
+    def change(members: Members) -> None:
+        rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")
+        edit(rows[0])
+        members["eval/rows.jsonl"] = canonical_lines(rows)
+
+    return change
+
+
+def better_score(row: dict[str, Any]) -> None:
+    row["outputs"]["base"]["score"] = 1.0
+
+
+def better_extraction(row: dict[str, Any]) -> None:
+    row["outputs"]["base"]["extracted"] = "0"
+
+
+def better_answer(row: dict[str, Any]) -> None:
+    row["outputs"]["base"] |= {"raw": "0", "extracted": "0", "score": 1.0}
+
+
+def another_row(row: dict[str, Any]) -> None:
+    row["id"] = "row-999"
+
+
+def without_the_control(row: dict[str, Any]) -> None:
+    del row["outputs"]["grey"]
+
+
+def fewer_tokens(row: dict[str, Any]) -> None:
+    row["outputs"]["tuned"]["tokens"] = 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [better_score, better_extraction, better_answer, another_row, without_the_control, fewer_tokens],
+)
+def test_edited_outputs_do_not_give_the_signed_score(
+    here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    assert failed(audit(lie(here, key, edit=edit_rows(edit)))) == (16, "E_KSCORE")
+
+
+def higher_k(k: dict[str, Any]) -> None:
+    k["value"] = 0.99
+
+
+def narrower_interval(k: dict[str, Any]) -> None:
+    k["interval"] = [k["value"], k["value"]]
+
+
+def better_axis(k: dict[str, Any]) -> None:
+    k["axes"]["S"]["value"] = 1.0
+
+
+def kinder_evidence(k: dict[str, Any]) -> None:
+    k["axes"]["L"]["evidence"] = "recomputable"
+
+
+def worse_base(k: dict[str, Any]) -> None:
+    k["accuracy"]["base"]["value"] = 0.0
+
+
+def a_pass(k: dict[str, Any]) -> None:
+    k["gate"]["verdict"] = "PASS"
+
+
+def lower_threshold(k: dict[str, Any]) -> None:
+    k["gate"]["conditions"][0]["required"] = 0.1
+
+
+def better_published_score(k: dict[str, Any]) -> None:
+    k["other"]["k-score-1"]["value"] = 0.99
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        higher_k,
+        narrower_interval,
+        better_axis,
+        kinder_evidence,
+        worse_base,
+        a_pass,
+        lower_threshold,
+        better_published_score,
+    ],
+)
+def test_an_edited_k_score_is_not_what_the_outputs_give(
+    here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    bundle = lie(here, key, claim=lambda facts: edit(facts["k_score"]))
+    assert failed(audit(bundle)) == (16, "E_KSCORE")
+
+
+def test_timings_of_other_rows_are_not_believed(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, claim=lambda facts: facts["timings"]["rows"].reverse())
+    assert failed(audit(bundle)) == (16, "E_KSCORE")
+
+
+def test_a_faster_run_changes_the_l_axis(here: Path, key: PrivateKey) -> None:
+    def faster(facts: dict[str, Any]) -> None:
+        for row in facts["timings"]["rows"]:
+            row["tuned_ns"] = 1
+
+    assert failed(audit(lie(here, key, claim=faster))) == (16, "E_KSCORE")
+
+
+# Modules
+
+
+def fewer_frozen_patterns(block: dict[str, Any]) -> None:
+    block["frozen_modules"] = block["frozen_modules"][1:]
+
+
+def a_trained_tower(block: dict[str, Any]) -> None:
+    block["freeze_vision"] = False
+
+
+@pytest.mark.parametrize("edit", [fewer_frozen_patterns, a_trained_tower])
+def test_a_training_block_that_lists_other_modules(
+    here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    bundle = lie(here, key, claim=lambda facts: edit(facts["train_block"]))
+    number, code = failed(audit(bundle))
+    assert (number, code) in {(9, "E_SPEC_MISMATCH"), (10, "E_MODULES_MISMATCH")}
+    assert audit(bundle).checks[9].code == "E_MODULES_MISMATCH"
+
+
+def wider_pattern(manifest: dict[str, Any]) -> None:
+    manifest["frozen_modules"].append("language_model")
+
+
+def idle_pattern(manifest: dict[str, Any]) -> None:
+    manifest["frozen_modules"].append("visual.deepstack")
+
+
+def listed_twice(manifest: dict[str, Any]) -> None:
+    manifest["parameters"].append(manifest["parameters"][0])
+
+
+def frozen_with_a_gradient(manifest: dict[str, Any]) -> None:
+    manifest["parameters"][0]["gradient"] = {"seen": True, "max_norm": 1}
+
+
+@pytest.mark.parametrize("edit", [wider_pattern, idle_pattern, listed_twice, frozen_with_a_gradient])
+def test_a_module_manifest_that_contradicts_itself(
+    here: Path, key: PrivateKey, edit: Callable[[Any], None]
+) -> None:
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", edit))
+    assert audit(bundle).checks[9].code == "E_MODULES_MISMATCH"
+
+
+def test_a_frozen_parameter_that_changed(here: Path, key: PrivateKey) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["parameters"][0]["after"] = "0" * 64
+
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", change))
+    assert failed(audit(bundle)) == (12, "E_FROZEN_CHANGED")
+
+
+def test_a_buffer_that_changed(here: Path, key: PrivateKey) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["buffers"][0]["after"] = "0" * 64
+
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", change))
+    assert failed(audit(bundle)) == (12, "E_FROZEN_CHANGED")
+
+
+# Adapter
+
+
+def swapped(members: Members) -> None:
+    members[ADAPTER] = safetensors(adapter_tensors(7, projector="frozen"))
+
+
+def with_a_vision_tensor(members: Members) -> None:
+    tensors = adapter_tensors(0, projector="frozen")
+    tensors["base_model.model.model.visual.blocks.0.attn.qkv.lora_A.weight"] = numbers("x", 2, 4)
+    members[ADAPTER] = safetensors(tensors)
+
+
+def without_a_factor(members: Members) -> None:
+    tensors = adapter_tensors(0, projector="frozen")
+    members[ADAPTER] = safetensors(dict(list(tensors.items())[:1]))
+
+
+def reshaped(members: Members) -> None:
+    tensors = adapter_tensors(0, projector="frozen")
+    members[ADAPTER] = safetensors({name: ((4, 1), raw) for name, (_, raw) in tensors.items()})
+
+
+def with_a_full_weight(members: Members) -> None:
+    tensors = adapter_tensors(0, projector="full")
+    members[ADAPTER] = safetensors(tensors)
+
+
+def other_targets(members: Members) -> None:
+    config = json.loads(read(members, "adapter/adapter_config.json"))
+    config["target_modules"] = ["q_proj"]
+    members["adapter/adapter_config.json"] = json.dumps(config).encode()
+
+
+def other_rank(members: Members) -> None:
+    config = json.loads(read(members, "adapter/adapter_config.json"))
+    members["adapter/adapter_config.json"] = json.dumps(config | {"r": 4}).encode()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        swapped,
+        with_a_vision_tensor,
+        without_a_factor,
+        reshaped,
+        with_a_full_weight,
+        other_targets,
+        other_rank,
+    ],
+)
+def test_an_adapter_that_is_not_what_was_trained(
+    here: Path, key: PrivateKey, edit: Callable[[Members], None]
+) -> None:
+    assert failed(audit(lie(here, key, edit=edit))) == (11, "E_MODULES_ADAPTER")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 8, b"\x02\x00\x00\x00\x00\x00\x00\x00{}x"])
+def test_an_adapter_that_is_no_safetensors_file(here: Path, key: PrivateKey, content: bytes) -> None:
+    bundle = lie(here, key, edit=lambda members: members.update({ADAPTER: content}))
+    assert failed(audit(bundle)) == (11, "E_TENSOR_FORMAT")
