@@ -73,6 +73,7 @@ def open_image(data: bytes, *, what: str, limits: ImageLimits = LIMITS) -> Image
     try:
         # A bomb between one and two times Pillow's own limit is a warning there; here it is refused.
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd tags in metadata that nobody reads
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
             _check_size(image.size, what=what, limits=limits)

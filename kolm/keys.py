@@ -164,7 +164,8 @@ def public_path(private: Path) -> Path:
 def save_private(key: PrivateKey, path: Path, *, passphrase: bytes | None, rounds: int = _ROUNDS) -> None:
     """Write a key as PKCS#8 PEM of mode 0600, encrypted unless `passphrase` is None.
 
-    Its public half goes beside it (`public_path`), for those who are to trust it. An existing file is never replaced. Raises SigningError, StorageError.
+    Its public half goes beside it (`public_path`), for those who are to trust it. An existing file is
+    never replaced. Raises SigningError, StorageError.
     """
     if passphrase == b"":
         raise SigningError("the passphrase is empty", hint="choose one, or ask for --unencrypted")

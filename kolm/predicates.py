@@ -4,7 +4,7 @@
 frozen and trained, how well the result does, and everything that was measured.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -167,7 +167,7 @@ class CompilePredicate(Closed):
     k_score: KScore
     base: BaseResource
     data: DataCounts
-    environment: dict[str, JsonValue]
+    environment: Annotated[dict[str, JsonValue], Field(min_length=1)]
     """Versions, device, threads, CPU capability, image backend, host: an open map of measured things."""
     timings: Timings
     memory: Memory

@@ -25,7 +25,7 @@ class Tape:
         self._stamp = stamp_of(handle)
         self._file = hashlib.sha256()
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
+        self._pending: Future[int] | None = None
         self.position = 0
         self.size = self._stamp[0]
 
@@ -62,13 +62,16 @@ class Tape:
         while left:
             piece = spare[: min(left, _CHUNK)]
             self._fill(piece)
-            self._settle()  # the other thread is done with the other buffer
-            self._pending = self._pool.submit(self._file.update, piece)
+            crc = self._settle(crc)  # the other thread is done with the other buffer
+            self._pending = self._pool.submit(self._file_and_crc, piece, crc)
             member.update(piece)
-            crc = zlib.crc32(piece, crc)
             left -= len(piece)
             spare, busy = busy, spare
-        return member.hexdigest(), crc
+        return member.hexdigest(), self._settle(crc)
+
+    def _file_and_crc(self, piece: memoryview, crc: int) -> int:
+        self._file.update(piece)
+        return zlib.crc32(piece, crc)
 
     def tail(self, size: int) -> bytes:
         """Return the last bytes, `size` at most, to explain a defect; reading cannot go on after this."""
@@ -99,10 +102,12 @@ class Tape:
             filled += count
         self.position += filled
 
-    def _settle(self) -> None:
+    def _settle(self, crc: int = 0) -> int:
+        """Wait for the other thread and return the CRC-32 it has reached; `crc` when it had nothing to do."""
         if self._pending is not None:
-            self._pending.result()
+            crc = self._pending.result()
             self._pending = None
+        return crc
 
 
 def stamp_of(handle: Handle) -> tuple[int, int, int]:

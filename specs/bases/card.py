@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 CARD = """\
 ---
@@ -102,5 +106,11 @@ def write_card(base_dir: Path, name: str, built: dict[str, Any], figures: dict[s
     measured = "Not measured yet: `python specs/bases/measure.py DIR`."
     if figures is not None:
         measured = MEASURED.format(path=f"specs/bases/{name}", **figures, **facts)
-    digest = sha256_of(base_dir / "model.safetensors")
-    (base_dir / "README.md").write_text(CARD.format(name=name, sha256=digest, figures=measured, **built, **facts))
+    with safe_open(base_dir / "model.safetensors", framework="np") as weights:
+        parameters = sum(math.prod(weights.get_slice(key).get_shape()) for key in weights.keys())
+    tokens = len(json.loads((base_dir / "tokenizer.json").read_text())["model"]["vocab"])
+    text = CARD.format(
+        name=name, parameters=parameters, tokens=tokens, sha256=sha256_of(base_dir / "model.safetensors"),
+        figures=measured, **built, **facts,
+    )  # fmt: skip
+    (base_dir / "README.md").write_text(text)

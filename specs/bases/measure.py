@@ -14,31 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import torch
 import torch.nn.functional as F
 import transformers
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from sklearn.datasets import load_digits
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from synth import SIDE, WORDS, draw_digit
+from loading import load_processor
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
 PROMPT = "Which digit is written in this picture? Answer with one word."
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """Return the class without its video processor, which cannot be made where torchvision is missing."""
-    names = [name for name in processor_class.get_attributes() if "video" not in name]
-    members = {"video_processor": None, "get_attributes": classmethod(lambda _: list(names))}
-    # The name and module stay, because they are what save_pretrained records.
-    return type(processor_class.__name__, (processor_class,), {**members, "__module__": processor_class.__module__})
-
-
-def load_processor(path: Path) -> ProcessorMixin:
-    """Load a base's processor with the Pillow image backend, without video where that cannot be had."""
-    name = json.loads((path / "processor_config.json").read_text())["processor_class"]
-    return image_only(getattr(transformers, name)).from_pretrained(path, backend="pil")
 
 
 def real_digits(side: int) -> tuple[list[Image.Image], list[str]]:

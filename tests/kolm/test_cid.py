@@ -98,3 +98,9 @@ def test_files_are_named_by_their_bytes(tmp_path):
 def test_a_digest_of_another_length_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="32 bytes"):
         cid_of_digest(b"short")
+
+
+def test_the_example_of_the_format_page_is_a_vector(format_vectors):
+    page = (format_vectors.parent / "cid.md").read_text()
+    assert f"\n{HELLO}\n" in page
+    assert f"01 55 12 20  {sha256_hex(b'hello')}\n" in page

@@ -317,3 +317,11 @@ def test_files_that_are_not_there_and_members_that_are_not_there(tmp_path):
     with pytest.raises(ArtifactError) as caught:
         Container.open(GOOD).read("missing")
     assert caught.value.check == "E_MEMBER_MISSING"
+
+
+def test_the_example_of_the_format_page_is_what_is_written(format_vectors):
+    page = (format_vectors.parent / "container.md").read_text()
+    rows = [GOOD[at : at + 16].hex(" ") for at in range(0, len(GOOD), 16)]
+    assert all(f"\n{16 * number:04x}  {row} " in page for number, row in enumerate(rows))
+    assert f"`{cid_of(GOOD)}`" in page
+    assert all(f"| `{check}` |" in page for check, _ in HOSTILE.values())

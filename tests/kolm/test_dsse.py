@@ -150,3 +150,11 @@ def test_a_key_counts_within_its_window_only():
 )
 def test_what_is_no_envelope_is_refused_before_any_key_is_looked_up(defect, envelope):
     assert check_of(envelope, TrustStore.of()) == "E_ENVELOPE", defect
+
+
+def test_the_example_of_the_format_page_is_a_vector(format_vectors):
+    page = (format_vectors.parent / "envelope.md").read_text()
+    document = json.loads((format_vectors / "envelope.json").read_bytes())
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert example == document["valid"][0]["envelope"]
+    assert document["key"]["pem"] in page

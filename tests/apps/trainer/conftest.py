@@ -1,45 +1,11 @@
 """The two shipped bases, trained for a moment on real digits: real models, once per session."""
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from apps.trainer.vlm import TrainResult, VLMTrainConfig, VLMTrainer, vlm_trainer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from digits import LLAVA, QWEN, rows  # noqa: E402
-
-BRIEF = {
-    "learning_rate": 2e-3,
-    "num_train_epochs": 2,
-    "per_device_train_batch_size": 16,
-    "gradient_accumulation_steps": 1,
-    "bf16": False,
-}
-"""Settings of a run of a few seconds."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A trainer and what it left."""
-
-    trainer: VLMTrainer
-    result: TrainResult
-
-
-def train(base: Path, folder: Path, *, count: int = 64, **settings: object) -> Run:
-    """Train a base on the first `count` digits."""
-    trainer = vlm_trainer(
-        model_id=base,
-        train_dataset=rows(count),
-        validation_dataset=rows(16, start=1200),
-        config=VLMTrainConfig(**{**BRIEF, **settings}),
-        output_dir=folder,
-    )
-    return Run(trainer, trainer.train())
+from tests.digits import LLAVA, QWEN
+from tests.training import Run, train
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from digits import PROMPT, digits
+from tests.digits import PROMPT, digits
 from safetensors.torch import load_file, save_file
 
 from apps.trainer.generate import open_answerer
 from kolm.dataset import ImagePart, TextPart, Turn
 from kolm.errors import EvalError
 
-from .conftest import Run
+from tests.training import Run
 
 ASKED = [Turn("user", (ImagePart("bafkreihwsnuregceqh263vgdathcprnbvatyat6h6mu7ipjhhodcdbyhoy"), TextPart(PROMPT)))]
 

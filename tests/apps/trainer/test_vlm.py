@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from digits import rows
+from tests.digits import rows
 
 from apps.trainer import freeze
 from apps.trainer.plan import plan_for
@@ -19,7 +19,7 @@ from kolm.modules import plain_name
 from kolm.tensors import read_tensors
 from kolm.trainlog import read_log
 
-from .conftest import BRIEF, Run, train
+from tests.training import BRIEF, Run, train
 
 
 def adapter_names(run: Run) -> set[str]:

@@ -1,0 +1,137 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from kolm.cli import inspect, verify
+from kolm.trust import trust_key
+from tests.bundles import Bundle, make_bundle
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    bundle = make_bundle(tmp_path_factory.mktemp("bundle"), rows=4)
+    trust_key(bundle.artifact_path.parent / "trust", bundle.key.public)
+    return bundle
+
+
+def kolm(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command("verify")(verify.verify)
+    app.command("inspect")(inspect.inspect)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def trust_of(bundle: Bundle) -> Path:
+    return bundle.artifact_path.parent / "trust"
+
+
+def test_an_honest_bundle_is_verified_line_by_line(bundle: Bundle) -> None:
+    result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--base", bundle.base_dir)
+    assert result.exit_code == 0
+    *checks, closing = result.stdout.splitlines()
+    assert [int(line.split()[0]) for line in checks] == list(range(1, 18))
+    assert closing.startswith(f"VERIFIED {bundle.cid}")
+    assert "gate INCONCLUSIVE" in closing
+
+
+def test_a_failure_exits_7_and_names_check_and_code(bundle: Bundle, tmp_path: Path) -> None:
+    result = kolm("verify", bundle.artifact_path, "--trust", tmp_path)
+    assert result.exit_code == 7
+    assert "NOT VERIFIED: check 5 (signatures) E_KEY_UNTRUSTED" in result.stdout
+    assert "hint:" in result.stderr
+
+
+@pytest.mark.parametrize("option", [[], ["--receipt", "nowhere.json"]])
+def test_a_missing_receipt_exits_7(bundle: Bundle, tmp_path: Path, option: list[str]) -> None:
+    alone = tmp_path / "digits.kolm"
+    alone.write_bytes(bundle.artifact_path.read_bytes())
+    result = kolm("verify", alone, "--trust", trust_of(bundle), *option)
+    assert result.exit_code == 7
+    assert "E_SIG_MISSING" in result.stdout
+
+
+def test_json_is_one_object(bundle: Bundle) -> None:
+    result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--json")
+    document = json.loads(result.stdout)
+    assert document["ok"] is True
+    assert document["artifact"] == bundle.cid
+    broken = kolm("verify", bundle.artifact_path, "--json")
+    assert broken.exit_code == 7
+    assert json.loads(broken.stdout)["failure"]["code"] == "E_KEY_UNTRUSTED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing.kolm"], "neither a file nor a CID"),
+        (["bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"], "add --registry"),
+        ([str(ROOT / "README.md"), "--level", "1"], "not supported yet"),
+        ([str(ROOT / "pyproject.toml"), "--base", "nowhere"], "no folder at nowhere"),
+    ],
+)
+def test_a_wrong_call_exits_2(arguments: list[str], said: str) -> None:
+    result = kolm("verify", *arguments)
+    assert result.exit_code == 2 or not Path(arguments[0]).exists()
+    assert said in result.stderr
+
+
+def test_text_from_files_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    hostile = "\x1b[2J\u202eVERIFIED\nVERIFIED everything"
+    bundle = make_bundle(tmp_path, rows=2, environment={"host": hostile})
+    shown = kolm("inspect", bundle.receipt_path).stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert not any(line.startswith("VERIFIED") for line in shown.splitlines())
+    assert "\\x1b[2J" in shown
+
+
+def test_inspect_tells_artifact_and_receipt_apart(bundle: Bundle) -> None:
+    artifact = json.loads(kolm("inspect", bundle.artifact_path, "--json").stdout)
+    receipt = json.loads(kolm("inspect", bundle.receipt_path, "--json").stdout)
+    assert (artifact["kind"], artifact["cid"]) == ("kolm-artifact/1", bundle.cid)
+    assert (receipt["kind"], receipt["artifact"]) == ("kolm-receipt/1", bundle.cid)
+    assert receipt["vlm_train"]["freeze_vision"] is True
+
+
+def test_inspect_says_that_it_believes_nothing(bundle: Bundle) -> None:
+    assert "not verified" in kolm("inspect", bundle.receipt_path).stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", b"{}"])
+def test_inspecting_something_else_exits_7(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "thing"
+    path.write_bytes(content)
+    assert kolm("inspect", path).exit_code == 7
+
+
+def test_verify_needs_no_torch_and_no_network(bundle: Bundle) -> None:
+    code = """
+import socket, sys
+for name in ("torch", "transformers", "peft", "accelerate", "safetensors", "httpx"):
+    sys.modules[name] = None
+def refuse(*args, **kwargs):
+    raise AssertionError("the network was used")
+socket.socket.connect = refuse
+import typer
+from kolm.cli import verify
+typer.run(verify.verify)
+"""
+    arguments = [bundle.artifact_path, "--trust", trust_of(bundle), "--base", bundle.base_dir]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "VERIFIED" in done.stdout

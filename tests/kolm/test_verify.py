@@ -1,0 +1,133 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kolm.canonical import parse_canonical_lines
+from kolm.errors import VerificationError
+from kolm.scorecard import read_rows, score_artifact
+from kolm.trust import TrustStore
+from kolm.verify import CHECKS, AuditReport, verify_bundle
+from tests.bundles import Bundle, make_bundle
+
+PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verify.md"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def report(bundle: Bundle) -> AuditReport:
+    return verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir)
+
+
+def test_an_honest_bundle_passes_every_check(report: AuditReport, bundle: Bundle) -> None:
+    assert [check.status for check in report.checks] == ["passed"] * len(CHECKS)
+    assert report.ok
+    assert report.failure is None
+    assert (report.verdict, report.artifact, report.keys) == ("PASS", bundle.cid, (bundle.key.key_id,))
+
+
+def test_a_trained_projector_verifies(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, rows=2, projector="full")
+    assert verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir).ok
+
+
+def test_the_checks_are_numbered_as_in_the_format_page() -> None:
+    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [(int(number), name) for number, name in rows] == [(step.number, step.id) for step in CHECKS]
+
+
+def test_each_check_cites_its_number() -> None:
+    for step in CHECKS:
+        assert (step.run.__doc__ or "").startswith(f"({step.number}) ")
+
+
+def test_a_check_builds_only_on_earlier_ones() -> None:
+    for step in CHECKS:
+        assert all(number < step.number for number in step.needs)
+
+
+def test_the_report_says_where_each_answer_comes_from(report: AuditReport) -> None:
+    evidence = {check.id: check.evidence for check in report.checks}
+    assert evidence["scores"] == evidence["adapter"] == evidence["base"] == "recomputed"
+    assert evidence["frozen"] == "signed only"
+
+
+def test_without_the_base_its_check_is_not_made_and_says_so(bundle: Bundle) -> None:
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust)
+    base = report.checks[12]
+    assert (base.id, base.status, base.evidence) == ("base", "skipped", "signed only")
+    assert report.ok
+
+
+def test_a_failed_prerequisite_skips_what_builds_on_it(bundle: Bundle) -> None:
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, TrustStore.of())
+    status = {check.number: check.status for check in report.checks}
+    assert status[5] == "failed"
+    assert {number for number, value in status.items() if value == "skipped"} == {6, 7, 8, 9, 10, 13, 16, 17}
+    assert status[11] == status[12] == status[14] == status[15] == "passed"
+    assert report.verdict is None
+    assert report.compile is None
+    assert report.keys == ()
+
+
+def test_the_report_is_json(report: AuditReport) -> None:
+    document = json.loads(json.dumps(report.to_json()))
+    assert document["ok"] is True
+    assert document["failure"] is None
+    assert [check["number"] for check in document["checks"]] == list(range(1, len(CHECKS) + 1))
+
+
+def test_a_file_that_is_not_there_is_reported(bundle: Bundle, tmp_path: Path) -> None:
+    report = verify_bundle(tmp_path / "nothing.kolm", bundle.receipt, bundle.trust)
+    assert report.failure is not None
+    assert (report.failure.number, report.failure.code) == (1, "E_IO")
+    assert report.artifact is None
+
+
+@given(artifact=st.binary(max_size=200), receipt=st.binary(max_size=200))
+def test_garbage_gives_a_report_and_never_an_exception(
+    tmp_path_factory: pytest.TempPathFactory, artifact: bytes, receipt: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "garbage.kolm"
+    path.write_bytes(artifact)
+    assert not verify_bundle(path, receipt, TrustStore.of()).ok
+
+
+def test_scores_of_a_text_only_model_need_no_controls(bundle: Bundle) -> None:
+    artifact = bundle.facts.artifact
+    with pytest.raises(VerificationError, match="one too many"):
+        read_rows(artifact, pack=bundle_pack(bundle), text_only=True)
+
+
+def bundle_pack(bundle: Bundle):
+    from kolm.pack import pack_from_members
+
+    return pack_from_members(bundle.facts.artifact.read)
+
+
+def test_a_missing_timing_is_a_missing_axis_and_fails_the_gate(bundle: Bundle) -> None:
+    rows = parse_canonical_lines(bundle.facts.artifact.read("eval/rows.jsonl"), what="rows")
+    timings = [{"id": row["id"], "base_ns": 1, "tuned_ns": None} for row in rows]
+    k = score_artifact(bundle.facts.artifact, timings=timings, attempts=1)
+    assert k["axes"]["L"]["value"] is None
+    assert (k["value"], k["gate"]["verdict"]) == (None, "FAIL")
+
+
+def test_an_unmeasured_latency_is_signed_and_verifies(tmp_path: Path) -> None:
+    def unmeasured(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        return [{**row, "tuned_ns": None} for row in rows]
+
+    honest = make_bundle(tmp_path / "honest", rows=2)
+    timings = dict(honest.facts.timings) | {"rows": unmeasured(honest.facts.timings["rows"])}
+    k = score_artifact(honest.facts.artifact, timings=timings["rows"], attempts=1)
+    bundle = make_bundle(tmp_path / "unmeasured", rows=2, timings=timings, k_score=k)
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust)
+    assert report.ok
+    assert report.verdict == "FAIL"
