@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -18,9 +17,20 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 SIDE = 48
 """Side of a finished picture, in pixels."""
 
-LOW = 12
 CANVAS = 144
 """Side of the sheet a picture is drawn on before it is made smaller, in pixels."""
+
+WRITTEN = 0.7
+"""Share of digits that are written with a pen; the others are printed."""
+
+COARSE = 0.0
+"""Share of digits that look like an enlarged scan of few pixels."""
+
+CELLS = (12, 24)
+"""Fewest cells along the side of a coarse digit, and the bound they stay below."""
+
+BLURRED = 0.3
+"""Share of the other digits that are blurred a little."""
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -117,29 +127,29 @@ def curve(points: np.ndarray, steps: int = 8) -> np.ndarray:
     return dense.transpose(1, 0, 2).reshape(-1, 2)
 
 
-def hand(rng: np.random.Generator, points: np.ndarray, strength: float) -> np.ndarray:
+def hand(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """Move unit-box points (n, 2) the way a hand does: slant, turn, stretch and a slow wobble."""
     centred = points - 0.5
-    wobble = rng.normal(0.0, 0.035 * strength, (2, 2))
+    wobble = rng.normal(0.0, 0.035, (2, 2))
     phase = rng.uniform(0.0, 2 * math.pi, (2, 2))
     for axis in (0, 1):
         for order in (0, 1):
             centred[:, axis] += wobble[axis, order] * np.sin((order + 1) * math.pi * points[:, 1 - axis] + phase[axis, order])
-    angle, slant = rng.normal(0.0, 0.12 * strength), rng.normal(0.0, 0.2 * strength)
+    angle, slant = rng.normal(0.0, 0.12), rng.normal(0.0, 0.2)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     stretch = np.array([[rng.uniform(0.55, 0.95), 0.0], [-slant, rng.uniform(0.8, 1.0)]])
     return centred @ stretch @ turn
 
 
-def write_digit(rng: np.random.Generator, digit: int, strength: float) -> Image.Image:
+def write_digit(rng: np.random.Generator, digit: int) -> Image.Image:
     """Write one digit as strokes: ink 255 on an empty sheet, mode L, CANVAS pixels square."""
     ways = DIGITS[digit]
     strokes = ways[rng.integers(len(ways))]
     # A corner is shared by two strokes, so both ends must move together: one offset per distinct point.
-    offset = {p: rng.normal(0.0, 0.035 * strength, 2) for p in sorted({p for s in strokes for p in s})}
-    lines = [hand_line for hand_line in (curve(np.array([np.array(p) + offset[p] for p in s])) for s in strokes)]
+    offset = {p: rng.normal(0.0, 0.035, 2) for p in sorted({p for s in strokes for p in s})}
+    lines = [curve(np.array([np.array(p) + offset[p] for p in stroke])) for stroke in strokes]
     sizes = np.cumsum([len(line) for line in lines])[:-1]
-    flat = hand(rng, np.concatenate(lines), strength)  # (points, 2)
+    flat = hand(rng, np.concatenate(lines))  # (points, 2)
     flat = flat - (flat.max(0) + flat.min(0)) / 2
     scale = CANVAS * rng.uniform(0.7, 0.95) / max(float(np.ptp(flat, axis=0).max()), 0.4)
     shift = CANVAS / 2 + rng.normal(0.0, 0.02 * CANVAS, 2)
@@ -176,7 +186,7 @@ def print_digit(rng: np.random.Generator, digit: int) -> Image.Image:
 
 def scanned(rng: np.random.Generator, ink: Image.Image) -> Image.Image:
     """Make ink coarse, as a scan of few pixels that is enlarged again: mode L, SIDE pixels square."""
-    cells = int(rng.integers(LOW, 2 * LOW))
+    cells = int(rng.integers(*CELLS))
     box = ink.getbbox() or (0, 0, CANVAS, CANVAS)
     side = max(box[2] - box[0], box[3] - box[1])
     x, y = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2
@@ -261,29 +271,52 @@ def pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
     return options[rng.integers(len(options))]
 
 
-def digit_row(rng: np.random.Generator, knobs: dict[str, float]) -> Row:
-    """Draw a digit and ask which one it is, sometimes also what colour it has."""
-    digit = int(rng.integers(10))
-    front, back = two_colours(rng) if rng.random() > knobs["bw"] else (("white", "black") if rng.random() < knobs.get("pol", 0.7) else ("black", "white"))
-    hand_written = rng.random() < knobs["hand"]
-    ink = write_digit(rng, digit, knobs["strength"]) if hand_written else print_digit(rng, digit)
-    if rng.random() < knobs["scan"]:
+def digit_picture(rng: np.random.Generator, digit: int, front: str, back: str) -> np.ndarray:
+    """Draw one digit in two named colours -> bytes (SIDE, SIDE, 3)."""
+    ink = write_digit(rng, digit) if rng.random() < WRITTEN else print_digit(rng, digit)
+    if rng.random() < COARSE:
         small = scanned(rng, ink)
     else:
         small = ink.resize((SIDE, SIDE), Image.Resampling.BOX)
-        if rng.random() < 0.3:
+        if rng.random() < BLURRED:
             small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    image = coloured(small, shade(rng, front), shade(rng, back))
+    return coloured(small, shade(rng, front), shade(rng, back))
+
+
+def plain_colours(rng: np.random.Generator) -> tuple[str, str]:
+    """Choose white on black, more often than black on white."""
+    return ("white", "black") if rng.random() < 0.7 else ("black", "white")
+
+
+def draw_digit(rng: np.random.Generator, digit: int) -> Image.Image:
+    """Draw one plain digit as a picture."""
+    return Image.fromarray(digit_picture(rng, digit, *plain_colours(rng)))
+
+
+def ask_digit(rng: np.random.Generator, digit: int) -> tuple[str, str]:
+    """Ask for the digit, as a word more often than as a figure."""
     if rng.random() < 0.7:
-        turns = [(pick(rng, WORD_QUESTIONS), WORDS[digit])]
-    else:
-        turns = [(pick(rng, FIGURE_QUESTIONS), str(digit))]
+        return pick(rng, WORD_QUESTIONS), WORDS[digit]
+    return pick(rng, FIGURE_QUESTIONS), str(digit)
+
+
+def plain_row(rng: np.random.Generator) -> Row:
+    """Draw a plain digit and ask which one it is: the first lesson."""
+    digit = int(rng.integers(10))
+    return Row(digit_picture(rng, digit, *plain_colours(rng)), (ask_digit(rng, digit),))
+
+
+def digit_row(rng: np.random.Generator) -> Row:
+    """Draw a digit, often in colours, ask which one it is and sometimes what colour it has."""
+    digit = int(rng.integers(10))
+    front, back = plain_colours(rng) if rng.random() < 0.6 else two_colours(rng)
+    turns = [ask_digit(rng, digit)]
     if rng.random() < 0.3:
         part, colour = ("digit", front) if rng.random() < 0.5 else ("background", back)
         turns.append((pick(rng, COLOUR_QUESTIONS).format(part), colour))
         if rng.random() < 0.3:
             turns.reverse()
-    return Row(image, tuple(turns))
+    return Row(digit_picture(rng, digit, front, back), tuple(turns))
 
 
 def shape_row(rng: np.random.Generator) -> Row:
@@ -321,8 +354,8 @@ def pair_row(rng: np.random.Generator) -> Row:
     return Row(image, (asked[int(rng.integers(2))],))
 
 
-def draw_row(rng: np.random.Generator, knobs: dict[str, float]) -> Row:
-    """Draw the next picture: mostly digits, then single shapes, then pairs of shapes."""
+def draw_row(rng: np.random.Generator) -> Row:
+    """Draw the next picture: mostly digits, then single shapes, then pairs of shapes; one in ten has a system turn."""
     kind = rng.random()
-    row = digit_row(rng, knobs) if kind < 0.7 else shape_row(rng) if kind < 0.87 else pair_row(rng)
+    row = digit_row(rng) if kind < 0.7 else shape_row(rng) if kind < 0.87 else pair_row(rng)
     return Row(row.image, row.turns, pick(rng, SYSTEMS) if rng.random() < 0.1 else None)

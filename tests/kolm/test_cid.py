@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import time
+from pathlib import Path
 
 import multiformats
 import pytest
@@ -93,6 +94,11 @@ def test_files_are_named_by_their_bytes(tmp_path):
     assert sha256_hex_of_file(path) == sha256_hex(b"hello")
     with pytest.raises(StorageError, match="no such file"):
         cid_of_file(tmp_path / "missing")
+
+
+def test_a_read_that_fails_is_named():
+    with pytest.raises(StorageError, match="/proc/self/mem"):
+        cid_of_file(Path("/proc/self/mem"))
 
 
 def test_a_digest_of_another_length_is_a_mistake_of_the_caller():

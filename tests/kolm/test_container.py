@@ -2,7 +2,6 @@ import hashlib
 import io
 import json
 import os
-import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm.cid import cid_of, cid_of_file
-from kolm.container import Container, Limits, Zip64, write_container
+from kolm.container import Container, Zip64, write_container
 from kolm.errors import ArtifactError, StorageError
 from kolm.tensors import read_tensors
-from tests.kolm.hostile_zips import GOOD, HOSTILE, A, B, M, archive
+from tests.kolm.hostile_zips import GOOD, HOSTILE, A, B, M
 
 MEMBERS = {name.decode(): data for name, data in (B, A, M)}
 SMALL = Zip64(size=40, count=3)
@@ -173,90 +172,6 @@ def test_every_flipped_bit_of_64_bit_records_is_refused(tmp_path):
     assert {"E_ZIP64", "E_ZIP_EXTRA"} <= checks
 
 
-# limits, before anything is read
-
-
-def test_a_declared_size_beyond_the_limit_is_refused_before_it_is_read():
-    bomb = archive(M, A, locals_={1: {"size": 0xFFFFFFF0, "packed": 0xFFFFFFF0}})
-    tracemalloc.start()
-    error = refusal_of(bomb, limits=Limits(member_bytes=1 << 20))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert error.check == "E_LIMIT"
-    assert peak < 1 << 20
-
-
-def test_too_many_members_and_too_large_files_are_refused():
-    assert refusal_of(GOOD, limits=Limits(members=2)).check == "E_LIMIT"
-    assert refusal_of(GOOD, limits=Limits(file_bytes=len(GOOD) - 1)).check == "E_LIMIT"
-    assert Container.open(GOOD, limits=Limits(members=3, file_bytes=len(GOOD))).names
-
-
-def test_a_member_is_not_loaded_beyond_the_limit():
-    with pytest.raises(ArtifactError) as caught:
-        Container.open(GOOD).read("a.txt", max_bytes=4)
-    assert caught.value.check == "E_LIMIT"
-
-
-def test_a_large_file_is_hashed_on_two_threads_and_not_held(tmp_path):
-    content = os.urandom(1 << 20) * 16 + b"tail"
-    (tmp_path / "w").write_bytes(content)
-    write_container(tmp_path / "x.kolm", {"manifest.json": b"{}", "w": tmp_path / "w", "z": b"z"})
-    tracemalloc.start()
-    with Container.open(tmp_path / "x.kolm") as container:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert container.cid == cid_of_file(tmp_path / "x.kolm")
-        assert container.sha256("w") == hashlib.sha256(content).hexdigest()
-        assert container.read("w") == content
-    assert peak < 6 << 20
-
-
-def test_a_damaged_large_member_is_refused(tmp_path):
-    data = bytearray(written(tmp_path, {"manifest.json": b"{}", "w": bytes(1 << 20)}))
-    data[1 << 19] ^= 1
-    assert refusal_of(bytes(data)).check == "E_MEMBER_DIGEST"
-    assert refusal_of(bytes(data[: 1 << 20])).check == "E_ZIP_TRUNCATED"
-
-
-# a file that changes
-
-
-def test_a_member_is_read_from_the_file_that_was_hashed(tmp_path):
-    (tmp_path / "x.kolm").write_bytes(GOOD)
-    with Container.open(tmp_path / "x.kolm") as container:
-        (tmp_path / "y.kolm").write_bytes(GOOD.replace(b"alpha", b"gamma"))
-        (tmp_path / "y.kolm").replace(tmp_path / "x.kolm")
-        with pytest.raises(ArtifactError) as caught:
-            container.read("a.txt")
-    assert caught.value.check == "E_IO_CHANGED"
-
-
-def test_a_file_that_was_changed_in_place_is_refused(tmp_path):
-    path = tmp_path / "x.kolm"
-    path.write_bytes(GOOD)
-    with Container.open(path) as container, container.open_member("a.txt") as stream:
-        os.utime(path, ns=(1, 1))
-        with pytest.raises(ArtifactError) as caught:
-            stream.read()
-    assert caught.value.check == "E_IO_CHANGED"
-
-
-def test_a_member_file_that_grows_while_it_is_copied_is_refused(tmp_path):
-    class Growing(type(tmp_path)):  # type: ignore[misc]
-        def open(self, *args, **options):
-            handle = super().open(*args, **options)
-            with super().open("ab") as again:
-                again.write(b"more")
-            return handle
-
-    (tmp_path / "w").write_bytes(b"abc")
-    with pytest.raises(ArtifactError) as caught:
-        write_container(tmp_path / "x.kolm", {"manifest.json": b"{}", "w": Growing(tmp_path / "w")})
-    assert caught.value.check == "E_IO_CHANGED"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["w"]
-
-
 # members as streams
 
 
@@ -304,6 +219,8 @@ def test_members_that_no_reader_would_accept_are_not_written(tmp_path, members, 
 def test_a_missing_source_or_folder_leaves_nothing(tmp_path):
     with pytest.raises(StorageError, match="cannot read the member"):
         write_container(tmp_path / "x.kolm", {"manifest.json": b"{}", "w": tmp_path / "missing"})
+    with pytest.raises(StorageError, match="cannot read the member /proc/self/mem"):
+        write_container(tmp_path / "x.kolm", {"manifest.json": b"{}", "w": Path("/proc/self/mem")})
     with pytest.raises(StorageError, match="cannot write"):
         write_container(tmp_path / "missing" / "x.kolm", {"manifest.json": b"{}"})
     assert list(tmp_path.iterdir()) == []

@@ -180,6 +180,11 @@ def test_reading_names_what_was_to_be_read(tmp_path):
     assert caught.value.check == "E_LIMIT"
 
 
+def test_a_read_that_fails_is_named():
+    with pytest.raises(StorageError, match="cannot read the receipt /proc/self/mem"):
+        read_bytes(Path("/proc/self/mem"), what="receipt")
+
+
 def test_folders_and_pipes_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +116,8 @@ def test_files_bytes_and_streams_read_the_same(tmp_path):
 def test_a_missing_file_is_not_a_malformed_one(tmp_path):
     with pytest.raises(StorageError, match="weights file"):
         read_header(tmp_path / "missing.safetensors")
+    with pytest.raises(StorageError, match="weights file"):
+        read_header(Path("/sys/class/net/lo/speed"))
 
 
 def test_torch_names_of_dtypes_without_a_numpy_type():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kolm.canonical import parse_canonical_lines
 from kolm.errors import VerificationError
+from kolm.pack import pack_from_members
 from kolm.scorecard import read_rows, score_artifact
 from kolm.trust import TrustStore
 from kolm.verify import CHECKS, AuditReport, verify_bundle
@@ -41,6 +42,15 @@ def test_a_trained_projector_verifies(tmp_path: Path) -> None:
 def test_the_checks_are_numbered_as_in_the_format_page() -> None:
     rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert [(int(number), name) for number, name in rows] == [(step.number, step.id) for step in CHECKS]
+
+
+def test_every_code_of_the_list_of_checks_is_explained() -> None:
+    checks, _, codes = PAGE.read_text(encoding="utf-8").partition("## 3. Codes")
+    explained = set(re.findall(r"`(E_[A-Z0-9_]+)`", codes))
+    asked = re.findall(r"`(E_[A-Z0-9_]+\*?)`", checks)
+    assert asked
+    for code in asked:
+        assert any(known.startswith(code.rstrip("*")) for known in explained), code
 
 
 def test_each_check_cites_its_number() -> None:
@@ -100,16 +110,10 @@ def test_garbage_gives_a_report_and_never_an_exception(
     assert not verify_bundle(path, receipt, TrustStore.of()).ok
 
 
-def test_scores_of_a_text_only_model_need_no_controls(bundle: Bundle) -> None:
+def test_a_text_only_model_has_no_blind_controls(bundle: Bundle) -> None:
     artifact = bundle.facts.artifact
     with pytest.raises(VerificationError, match="one too many"):
-        read_rows(artifact, pack=bundle_pack(bundle), text_only=True)
-
-
-def bundle_pack(bundle: Bundle):
-    from kolm.pack import pack_from_members
-
-    return pack_from_members(bundle.facts.artifact.read)
+        read_rows(artifact, pack=pack_from_members(artifact.read), text_only=True)
 
 
 def test_a_missing_timing_is_a_missing_axis_and_fails_the_gate(bundle: Bundle) -> None:
