@@ -40,9 +40,7 @@ def modules(case: Case) -> Finding:
         )
         _same(block.freeze_vision or "trainable" in seen, "vision was frozen, but freeze_vision is false")
     counts = compiled.modules.counts
-    return Finding(
-        f"{counts.frozen} frozen and {counts.trainable} trained parameters"
-    )
+    return Finding(f"{counts.frozen} frozen and {counts.trainable} trained parameters")
 
 
 def _same(holds: bool, message: str) -> None:

@@ -31,6 +31,7 @@ def scores(case: Case) -> Finding:
     """(16) Extraction, metric, K, interval, axes and verdict follow from the stored outputs."""
     compiled = case.compile
     stated = compiled.k_score
+    _check_cost(case)
     computed = score_artifact(
         case.artifact,
         timings=[timing.model_dump() for timing in compiled.timings.rows],
@@ -50,6 +51,19 @@ def scores(case: Case) -> Finding:
         f"K {stated.value} [{low}, {high}], verdict {stated.gate.verdict}; "
         "L from signed timings, attempts signed only"
     )
+
+
+def _check_cost(case: Case) -> None:
+    """The parameter counts behind axis C are those of the module manifest."""
+    modules, cost = case.artifact.modules, case.artifact.lock.cost
+    added = modules.size("vision", "projector", "language", "audio", "head", added=True)
+    counted = (
+        modules.size("language", "head", added=False),
+        added,
+        modules.size("vision", "projector", added=False),
+    )
+    locked = (cost.language_params, cost.added_params, cost.vision_params)
+    require(locked == counted, "the lock's parameter counts are not the module manifest's", check="E_KSCORE")
 
 
 def policy(case: Case) -> Finding:

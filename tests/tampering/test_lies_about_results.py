@@ -9,6 +9,7 @@ import pytest
 
 from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.keys import PrivateKey
+from kolm.scorecard import score_artifact
 from tests.bundles import Bundle, Members, make_bundle
 from tests.fake_model import adapter_tensors, numbers, safetensors
 from tests.tampering.lies import audit, edit_json, failed, read
@@ -129,6 +130,20 @@ def test_a_faster_run_changes_the_l_axis(here: Path, key: PrivateKey) -> None:
             row["tuned_ns"] = 1
 
     assert failed(audit(lie(here, key, claim=faster))) == (16, "E_KSCORE")
+
+
+def test_parameter_counts_that_flatter_the_cost(here: Path, key: PrivateKey) -> None:
+    def cheaper(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock["cost"].update(added_params=0))
+
+    facts = lie(here / "draft", key, edit=cheaper).facts
+    k = score_artifact(facts.artifact, timings=facts.timings["rows"], attempts=1)
+    assert k["axes"]["C"]["value"] > facts.k_score["axes"]["C"]["value"]
+    scores = audit(lie(here / "final", key, edit=cheaper, k_score=k)).checks[15]
+    assert (scores.code, scores.detail) == (
+        "E_KSCORE",
+        "the lock's parameter counts are not the module manifest's",
+    )
 
 
 # Modules
