@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kolm.artifact import Artifact
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import CID, cid_of, digest_of, parse_cid, sha256_hex
+from kolm.dataset import parse_set
 from kolm.dsse import sign_envelope
 from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
@@ -219,11 +220,11 @@ def module_summary(artifact: Artifact) -> dict[str, Any]:
 
 def data_counts(artifact: Artifact) -> dict[str, Any]:
     """Return the compile statement's `data`, from the training set and the eval pack."""
-    document = parse_canonical(artifact.read("train/set.json"), what="train/set.json")
+    document = parse_set(artifact.read("train/set.json"))
     return {
         "root": artifact.container.sha256("train/set.json"),
-        "train": len(document["rows"]),
-        "validation": len(document["validation"]),
+        "train": len(document.rows),
+        "validation": len(document.validation),
         "eval": len(pack_from_members(artifact.read).rows),
     }
 

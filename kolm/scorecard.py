@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kolm.artifact import Artifact
-from kolm.canonical import parse_canonical, parse_canonical_lines
+from kolm.canonical import parse_canonical_lines
+from kolm.dataset import parse_set
 from kolm.errors import VerificationError
 from kolm.kscore import CostModel, GateFacts, KInputs, Thresholds, clusters_of, compute_k, judge
 from kolm.leaks import exact_overlaps
@@ -60,7 +61,7 @@ def score_artifact(
         raise _wrong("the timings are not those of the eval rows")
     k = compute_k(_inputs(artifact, rows=rows, pack=pack, timings=timings))
     facts = GateFacts(
-        overlaps=len(exact_overlaps(_set_document(artifact), pack)),
+        overlaps=len(exact_overlaps(parse_set(artifact.read("train/set.json")).model_dump(), pack)),
         frozen_changed=len(artifact.modules.changed()),
         rows=len(rows),
         text_only=text_only,
@@ -129,10 +130,6 @@ def _nanoseconds(timings: Sequence[Mapping[str, Any]], member: str) -> list[int]
     """One missing measurement is a missing axis, never a shorter list."""
     values = [timing[member] for timing in timings]
     return None if any(value is None for value in values) else values
-
-
-def _set_document(artifact: Artifact) -> dict[str, Any]:
-    return dict(parse_canonical(artifact.read("train/set.json"), what="train/set.json"))
 
 
 def _wrong(message: str) -> VerificationError:

@@ -27,7 +27,19 @@ def test_help_is_there_at_once():
     assert min(cpu_seconds([*KOLM, "--help"]) for _ in range(7)) <= 0.25
 
 
-@pytest.mark.parametrize("module", ["kolm", "kolm.cli", "kolm.verify", "kolm.pipeline", "registry", "registry.client", "apps.trainer.vlm", "apps.eval.run"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "kolm",
+        "kolm.cli",
+        "kolm.verify",
+        "kolm.pipeline",
+        "registry",
+        "registry.client",
+        "apps.trainer.vlm",
+        "apps.eval.run",
+    ],
+)
 def test_importing_loads_no_torch(module: str):
     heavy = ("torch", "transformers", "peft", "accelerate", "safetensors")
     code = f"import sys, {module}; sys.exit(','.join(m for m in {heavy!r} if m in sys.modules) or 0)"
@@ -44,9 +56,16 @@ def test_every_module_of_kolm_has_its_place_in_the_layers():
 
 
 def test_every_requirement_is_pinned():
-    pins = {line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pins = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
     names = {"".join(c for c in row.split(">")[0].split("[")[0] if c not in "= ").lower() for row in wanted}
     assert names - {"kolm"} <= pins
 
@@ -83,8 +102,9 @@ def test_verify_works_where_torch_is_not_and_opens_no_socket(tmp_path: Path, kol
     bundle = make_bundle(tmp_path)
     trust_key(kolm_home / "trust", bundle.key.public)
     sealed = "import socket\ndef refuse(*a, **k): raise OSError('no network here')\nsocket.socket = refuse\n"
+    files = [bundle.artifact_path, "--receipt", bundle.receipt_path]
     result = subprocess.run(
-        [sys.executable, "-c", sealed + BLOCKER, "verify", bundle.artifact_path, "--receipt", bundle.receipt_path],
+        [sys.executable, "-c", sealed + BLOCKER, "verify", *files],
         check=False, capture_output=True, text=True, env={**os.environ, "KOLM_HOME": str(kolm_home)},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr

@@ -38,6 +38,11 @@ class Row:
         """Tokens of the row, image tokens included."""
         return int(self.inputs["input_ids"].shape[1])
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the row's tensors take."""
+        return sum(int(t.numel()) * int(t.element_size()) for t in (*self.inputs.values(), self.labels))
+
 
 class Encoder:
     """Turns examples of one base into rows."""

@@ -10,33 +10,26 @@ and `response`. The base is a checkpoint folder or a hub id.
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apps.trainer import freeze, steps
-from apps.trainer.collate import Encoder, OverlongError, Row
+from apps.trainer.collate import Encoder
 from apps.trainer.load import Base, find_base, load_model, load_processor, meta_model
 from apps.trainer.plan import Plan, plan_for
+from apps.trainer.rows import Rows
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import DataError, StorageError
+from kolm.errors import StorageError
 from kolm.files import read_bytes, write_atomic
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, refuse_unsupported
 from kolm.trainlog import Chain, base_digest, effective_seed
 
 __all__ = ["TrainResult", "VLMTrainConfig", "VLMTrainer", "vlm_trainer"]
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """Rows that were changed or left out, by id."""
-
-    truncated: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +111,8 @@ class VLMTrainer:
             attn_implementation=self.config.attn_implementation,
         )
         encoder = Encoder(load_processor(self.base.directory, **self.pixels), model.config, self.base.family)
-        rows, dropped = encode_all(encoder, self.dataset, self.config)
-        held = encode_all(encoder, self.validation, self.config)[0] if self.validation else []
+        rows = Rows(encoder, self.dataset, self.config)
+        held = Rows(encoder, self.validation, self.config) if self.validation else []
 
         before = freeze.digests(model)
         wrapped = freeze.wrap(model, plan, self.config)
@@ -141,7 +134,7 @@ class VLMTrainer:
         manifest = freeze.observe(wrapped, base=self.base, before=before, gradients=trace.gradients)
         freeze.compare(manifest, plan)
         adapter_dir = save_adapter(wrapped, plan, self.base, self.output_dir / "adapter")
-        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows, dropped))
+        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows))
 
     def _own_commitment(self) -> dict[str, Any]:
         """Commit to the inputs of a run without a spec: config, rows and base."""
@@ -165,24 +158,6 @@ def device_of(config: VLMTrainConfig) -> str:
     if config.device != "auto":
         return config.device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def encode_all(encoder: Encoder, dataset: Dataset, config: VLMTrainConfig) -> tuple[list[Row], Dropped]:
-    """Encode every row before the first step, so that a bad one is found while nothing is lost.
-
-    A row that does not fit is refused, or left out and counted when `on_overlong` is `drop`.
-    """
-    rows, refused = [], []
-    for example in dataset.examples:
-        try:
-            rows.append(encoder.encode(example, dataset, config))
-        except OverlongError:
-            if config.on_overlong != "drop":
-                raise
-            refused.append(example.id)
-    if not rows:
-        raise DataError("no row is left to train on", hint="raise train.max_seq_length")
-    return rows, Dropped(tuple(row.id for row in rows if row.truncated), tuple(refused))
 
 
 def save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> Path:
@@ -212,11 +187,11 @@ def _pad_token(processor: Any) -> int:
     return int(token if token is not None else tokenizer.eos_token_id)
 
 
-def _metrics(trace: steps.Trace, rows: Sequence[Row], dropped: Dropped) -> dict[str, Any]:
+def _metrics(trace: steps.Trace, rows: Rows) -> dict[str, Any]:
     return {
         "train_examples": len(rows),
-        "truncated": list(dropped.truncated),
-        "dropped": list(dropped.refused),
+        "truncated": rows.truncated,
+        "dropped": rows.dropped,
         "steps": len(trace.losses),
         "kept_step": trace.kept_step,
         "checkpoint": "best" if trace.kept_best else "last",

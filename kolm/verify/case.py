@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from kolm.artifact import Artifact
-from kolm.canonical import parse_canonical
+from kolm.dataset import SetDocument, parse_set
 from kolm.dsse import Opened
 from kolm.errors import ArtifactError, DataError, VerificationError
 from kolm.pack import EvalPack, pack_from_members
@@ -57,10 +56,9 @@ class Case:
             raise ArtifactError(f"eval pack: {err.message}", check="E_EVAL_PACK", hint=err.hint) from err
 
     @cached_property
-    def set_document(self) -> dict[str, Any]:
+    def train_set(self) -> SetDocument:
         """The training set's commitments. Raises ArtifactError."""
-        document = parse_canonical(self.artifact.read("train/set.json"), what="train/set.json")
-        return dict(document)
+        return parse_set(self.artifact.read("train/set.json"))
 
     @property
     def compile(self) -> CompilePredicate:

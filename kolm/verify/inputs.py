@@ -147,7 +147,7 @@ def training_log(case: Case) -> Finding:
     stated = log.commitment.model_dump()
     wrong = next((member for member, value in expected.items() if stated[member] != value), None)
     _logged(wrong is None, f"it commits to another {wrong}")
-    known = {row["id"] for row in case.set_document["rows"]}
+    known = {row.id for row in case.train_set.rows}
     fed = {row for step in log.steps for row in step.rows}
     _logged(fed <= known, "it trains on rows that the training set does not hold")
     _logged(bool(log.steps), "it holds no step")

@@ -13,7 +13,7 @@ _CLOCK_SKEW = timedelta(minutes=10)
 
 def holdout(case: Case) -> Finding:
     """(15) No picture of the eval pack is a picture of the training or validation set."""
-    overlaps = exact_overlaps(case.set_document, case.pack)
+    overlaps = exact_overlaps(case.train_set.model_dump(), case.pack)
     if overlaps:
         first = overlaps[0]
         raise VerificationError(
@@ -21,7 +21,7 @@ def holdout(case: Case) -> Finding:
             check="E_HOLDOUT_LEAK",
             hint="Scores on rows that were trained on say nothing; do not rely on this artifact.",
         )
-    rows = len(case.set_document["rows"])
+    rows = len(case.train_set.rows)
     return Finding(
         f"{rows} training rows against {len(case.pack.rows)} eval rows; near duplicates not looked for"
     )

@@ -70,10 +70,17 @@ def png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize("data", [png(50_000, 50_000), b"", b"no picture", png(8, 8)], ids=["bomb", "empty", "text", "truncated"])
+@pytest.mark.parametrize(
+    "data", [png(50_000, 50_000), b"", b"no picture", png(8, 8)], ids=["bomb", "empty", "text", "truncated"]
+)
 def test_a_hostile_picture_is_refused_with_its_row(demo: Path, data: bytes):
     first = json.loads((demo.parent / "train/pairs.jsonl").read_text().splitlines()[0])
     (demo.parent / "train" / first["image"]).write_bytes(data)
@@ -108,9 +115,13 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 
 
-def run_process(spec: Path, out: Path, *, limit: Callable[[], None] | None) -> subprocess.CompletedProcess[str]:
+def run_process(
+    spec: Path, out: Path, *, limit: Callable[[], None] | None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kolm", "compile", str(spec), "--out", str(out)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit, env={**os.environ})
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=limit, env={**os.environ}
+    )
 
 
 def test_a_disk_that_fills_up_while_the_adapter_is_written_leaves_nothing(demo: Path):
@@ -127,7 +138,9 @@ def test_a_disk_that_fills_up_while_the_adapter_is_written_leaves_nothing(demo: 
 def test_a_full_file_system_leaves_nothing(demo: Path, tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a file system")
     try:

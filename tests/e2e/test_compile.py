@@ -113,7 +113,11 @@ def test_a_base_that_is_not_the_one_named_is_found_out(qwen: Compiled, tmp_path:
 
 def test_nothing_of_this_machine_is_in_the_artifact(qwen: Compiled):
     artifact = Artifact.open(qwen.artifact)
-    text = b"".join(artifact.read(name) for name in artifact.container.names if not name.endswith((".png", ".safetensors")))
+    text = b"".join(
+        artifact.read(name)
+        for name in artifact.container.names
+        if not name.endswith((".png", ".safetensors"))
+    )
     assert str(qwen.folder).encode() not in text
     assert str(qwen.home).encode() not in text
 

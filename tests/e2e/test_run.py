@@ -17,7 +17,10 @@ from tests.e2e.conftest import Compiled, kolm
 def stored(made: Compiled) -> dict[str, str]:
     """Return {image file name: what the tuned model said} from the artifact's eval rows."""
     artifact = Artifact.open(made.artifact)
-    said = {row["id"]: row["outputs"]["tuned"]["raw"] for row in map(json.loads, artifact.read("eval/rows.jsonl").splitlines())}
+    said = {
+        row["id"]: row["outputs"]["tuned"]["raw"]
+        for row in map(json.loads, artifact.read("eval/rows.jsonl").splitlines())
+    }
     questions = map(json.loads, (made.folder / "eval" / "pack.jsonl").read_text().splitlines())
     return {Path(question["image"]).name: said[question["id"]] for question in questions}
 
@@ -65,7 +68,10 @@ def test_a_base_that_moved_is_asked_for_and_one_that_changed_is_refused(
     changed = tmp_path / "base"
     shutil.copytree(next((qwen.folder / "base").iterdir()), changed)
     (changed / "config.json").write_text((changed / "config.json").read_text() + " ")
-    with pytest.raises(TrainError, match=r"config\.json differs"), CompiledModel.open(qwen.artifact, base=changed):
+    with (
+        pytest.raises(TrainError, match=r"config\.json differs"),
+        CompiledModel.open(qwen.artifact, base=changed),
+    ):
         pass
 
 

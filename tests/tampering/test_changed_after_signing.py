@@ -18,7 +18,7 @@ from kolm.verify import verify_bundle
 from tests.bundles import Bundle
 from tests.tampering.lies import audit, changed, failed, leaves, payloads, resigned
 
-ONCE = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONCE = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def flipped(data: bytes, place: int, bit: int = 0) -> bytes:

@@ -1,5 +1,6 @@
 """Asking two models a pack's questions: which outputs are made, and which images the controls are shown."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,11 @@ def make_pack(folder: Path, shades: Sequence[int]) -> EvalPack:
     lines = []
     for number, shade in enumerate(shades):
         (folder / "images" / f"{number}.png").write_bytes(to_png(Image.new("RGB", (8, 8), (shade, 0, 0))))
-        lines.append(
-            f'{{"id": "q{number}", "image": "images/{number}.png", "prompt": "Shade?", "gold": "{shade}", "slice": "all"}}'
-        )
+        row = {"id": f"q{number}", "image": f"images/{number}.png", "prompt": "Shade?", "gold": f"{shade}"}
+        lines.append(json.dumps(row | {"slice": "all"}))
     (folder / "pack.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "pack.yaml").write_text(
-        "kolm-pack: 1\nname: shades\nversion: 1\nrows: pack.jsonl\ncluster: image\nslices:\n  all:\n    metric: exact@1\n"
-    )
+    head = "kolm-pack: 1\nname: shades\nversion: 1\nrows: pack.jsonl\ncluster: image\n"
+    (folder / "pack.yaml").write_text(f"{head}slices:\n  all:\n    metric: exact@1\n")
     return load_pack(folder / "pack.yaml")
 
 
@@ -63,7 +62,9 @@ def pack(tmp_path: Path) -> EvalPack:
 
 
 def test_each_row_holds_four_outputs_with_their_scores(pack: EvalPack):
-    outputs = evaluate(lambda: Reader([]), lambda: Reader([]), pack, metrics={"all": "exact@1"}, max_new_tokens=4)
+    outputs = evaluate(
+        lambda: Reader([]), lambda: Reader([]), pack, metrics={"all": "exact@1"}, max_new_tokens=4
+    )
     assert [row["id"] for row in outputs.rows] == [row.id for row in pack.rows]
     for row, asked in zip(outputs.rows, pack.rows, strict=True):
         said = row["outputs"]

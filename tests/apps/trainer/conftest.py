@@ -18,11 +18,11 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(LLAVA, tmp_path_factory.mktemp("llava"))
 
 
-@pytest.fixture(scope="session", name="QWEN")
+@pytest.fixture(scope="session")
 def qwen_base() -> Path:
     return QWEN
 
 
-@pytest.fixture(scope="session", name="LLAVA")
+@pytest.fixture(scope="session")
 def llava_base() -> Path:
     return LLAVA

@@ -1,6 +1,5 @@
 """Rows as tensors: what is supervised, what is cut, what is refused."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ PICTURE = Image.new("RGB", (64, 64), (200, 10, 10))
 CONFIG = VLMTrainConfig(max_seq_length=256)
 
 
-@pytest.fixture(scope="module", params=["QWEN", "LLAVA"])
+@pytest.fixture(scope="module", params=["qwen_base", "llava_base"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     base = find_base(request.getfixturevalue(request.param), model="base")
     return Encoder(load_processor(base.directory), meta_model(base.directory).config, base.family)
@@ -44,9 +43,15 @@ def test_labels_cover_the_answer_and_its_end_only(encoder: Encoder):
 def test_every_assistant_turn_is_supervised_and_no_other(encoder: Encoder):
     turns = [
         {"role": "system", "content": "You read digits."},
-        {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "First?"}]},
+        {
+            "role": "user",
+            "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "First?"}],
+        },
         {"role": "assistant", "content": "one"},
-        {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "Second?"}]},
+        {
+            "role": "user",
+            "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "Second?"}],
+        },
         {"role": "assistant", "content": "two"},
     ]
     row = encode(encoder, {"messages": turns})
@@ -106,9 +111,14 @@ def test_a_batch_is_padded_on_the_right_and_keeps_every_key(encoder: Encoder):
 
 
 def test_text_only_rows_can_stand_beside_rows_with_images(encoder: Encoder):
-    plain = encode(encoder, {"messages": [{"role": "user", "content": "Say one."}, {"role": "assistant", "content": "one"}]})
+    plain = encode(
+        encoder,
+        {"messages": [{"role": "user", "content": "Say one."}, {"role": "assistant", "content": "one"}]},
+    )
     shown = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
     batch = collate([plain, shown], pad_token=encoder.processor.tokenizer.pad_token_id)
     assert batch["pixel_values"].shape == shown.inputs["pixel_values"].shape
     assert batch["input_ids"].shape[0] == 2
-    assert all(batch[k].shape[0] == 2 for k in batch if k in ("attention_mask", "mm_token_type_ids", "labels"))
+    assert all(
+        batch[k].shape[0] == 2 for k in batch if k in ("attention_mask", "mm_token_type_ids", "labels")
+    )

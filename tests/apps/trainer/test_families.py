@@ -25,7 +25,9 @@ def test_a_hub_id_routes_to_its_family(model: str, family: str):
     assert family_of(model).name == family
 
 
-@pytest.mark.parametrize("model", ["Qwen/Qwen2-VL-7B-Instruct", "openai/gpt-oss-20b", "llava-hf/llava-v1.6-mistral-7b-hf"])
+@pytest.mark.parametrize(
+    "model", ["Qwen/Qwen2-VL-7B-Instruct", "openai/gpt-oss-20b", "llava-hf/llava-v1.6-mistral-7b-hf"]
+)
 def test_an_unknown_id_names_the_nearest_families(model: str):
     with pytest.raises(UnknownFamilyError) as error:
         family_of(model)

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.digits import PROMPT, digits
 from safetensors.torch import load_file, save_file
 
 from apps.trainer.generate import open_answerer
 from kolm.dataset import ImagePart, TextPart, Turn
 from kolm.errors import EvalError
-
+from tests.digits import PROMPT, digits
 from tests.training import Run
 
-ASKED = [Turn("user", (ImagePart("bafkreihwsnuregceqh263vgdathcprnbvatyat6h6mu7ipjhhodcdbyhoy"), TextPart(PROMPT)))]
+ASKED = [
+    Turn("user", (ImagePart("bafkreihwsnuregceqh263vgdathcprnbvatyat6h6mu7ipjhhodcdbyhoy"), TextPart(PROMPT)))
+]
 
 
 def answers(answerer, count: int = 8) -> list[str]:
@@ -50,7 +51,9 @@ def test_peft_loads_the_adapter_folder_as_it_is(qwen: Run):
 
     from apps.trainer.load import load_model
 
-    model = PeftModel.from_pretrained(load_model(qwen.trainer.base.directory, device="cpu"), qwen.result.adapter_dir)
+    model = PeftModel.from_pretrained(
+        load_model(qwen.trainer.base.directory, device="cpu"), qwen.result.adapter_dir
+    )
     loaded = [name for name, p in model.named_parameters() if "lora_B" in name and bool(torch.any(p != 0))]
     assert len(loaded) == len(qwen.trainer.plan().targets)
 

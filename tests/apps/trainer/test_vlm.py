@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.digits import rows
 
 from apps.trainer import freeze
 from apps.trainer.plan import plan_for
@@ -18,7 +17,7 @@ from kolm.globs import expand
 from kolm.modules import plain_name
 from kolm.tensors import read_tensors
 from kolm.trainlog import read_log
-
+from tests.digits import rows
 from tests.training import BRIEF, Run, train
 
 
@@ -26,7 +25,7 @@ def adapter_names(run: Run) -> set[str]:
     return {plain_name(key) for key in read_tensors(run.result.adapter_dir / "adapter_model.safetensors")}
 
 
-def test_the_documented_example_runs_unchanged_on_three_kinds_of_image(QWEN: Path, tmp_path: Path):
+def test_the_documented_example_runs_unchanged_on_three_kinds_of_image(qwen_base: Path, tmp_path: Path):
     image, path = rows(1)[0]["image"], tmp_path / "digit.png"
     image.save(path)
     buffer = io.BytesIO()
@@ -34,9 +33,10 @@ def test_the_documented_example_runs_unchanged_on_three_kinds_of_image(QWEN: Pat
     shown = [image, str(path), base64.b64encode(buffer.getvalue()).decode()]
     data = [{"image": picture, "prompt": "Which digit is it?", "response": "six"} for picture in shown]
 
-    trainer = vlm_trainer(model_id=str(QWEN), train_dataset=data, config=VLMTrainConfig(
+    trainer = vlm_trainer(model_id=str(qwen_base), train_dataset=data, config=VLMTrainConfig(
         lora_r=16, lora_alpha=32, freeze_vision=True, learning_rate=1e-4, max_seq_length=2048,
-        num_train_epochs=1, per_device_train_batch_size=1, gradient_accumulation_steps=8, bf16=True))  # fmt: skip
+        num_train_epochs=1, per_device_train_batch_size=1, gradient_accumulation_steps=8, bf16=True,
+    ))  # fmt: skip
     result = trainer.train()
 
     assert (result.adapter_dir / "adapter_model.safetensors").is_file()
@@ -80,8 +80,8 @@ def test_llavas_projector_is_trained_by_default(llava: Run):
     assert "multi_modal_projector" in " ".join(manifest.trainable_modules)
 
 
-def test_parts_projector_full_trains_qwens_merger_and_says_so(QWEN: Path, tmp_path: Path):
-    run = train(QWEN, tmp_path, count=32, num_train_epochs=1, parts={"projector": "full"})
+def test_parts_projector_full_trains_qwens_merger_and_says_so(qwen_base: Path, tmp_path: Path):
+    run = train(qwen_base, tmp_path, count=32, num_train_epochs=1, parts={"projector": "full"})
     merger = [p for p in run.result.manifest.parameters if p.part == "projector"]
     assert {p.state for p in merger} == {"trainable"}
     assert all(p.before != p.after for p in merger if p.name.endswith("weight"))
@@ -109,22 +109,30 @@ def test_the_loss_falls_and_the_log_chains_it(qwen: Run):
     assert sum(losses[-2:]) < sum(losses[:2])
     log = read_log(qwen.result.log)
     assert len(log.steps) == len(losses) == 8
-    assert [line["step"] for line in parse_canonical_lines(qwen.result.log, what="log") if "validation_loss" in line] == [4, 8]
+    assert [
+        line["step"]
+        for line in parse_canonical_lines(qwen.result.log, what="log")
+        if "validation_loss" in line
+    ] == [4, 8]
     assert sorted(log.steps[0].rows + log.steps[1].rows + log.steps[2].rows + log.steps[3].rows) == sorted(
         {row for step in log.steps for row in step.rows}
     )
 
 
-def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(qwen: Run, QWEN: Path, tmp_path: Path):
-    again = train(QWEN, tmp_path / "again")
-    other = train(QWEN, tmp_path / "other", seed=1)
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(
+    qwen: Run, qwen_base: Path, tmp_path: Path
+):
+    again = train(qwen_base, tmp_path / "again")
+    other = train(qwen_base, tmp_path / "other", seed=1)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (again.result.adapter_dir / name).read_bytes() == (qwen.result.adapter_dir / name).read_bytes()
     assert again.result.log == qwen.result.log
     assert again.result.manifest == qwen.result.manifest
     assert other.result.log != qwen.result.log
     weights = "adapter_model.safetensors"
-    assert (other.result.adapter_dir / weights).read_bytes() != (qwen.result.adapter_dir / weights).read_bytes()
+    assert (other.result.adapter_dir / weights).read_bytes() != (
+        qwen.result.adapter_dir / weights
+    ).read_bytes()
 
 
 def test_the_adapter_config_names_every_target_and_no_folder(qwen: Run):
@@ -137,29 +145,31 @@ def test_the_adapter_config_names_every_target_and_no_folder(qwen: Run):
     ]
 
 
-def test_frozen_towers_run_in_eval_mode_while_the_language_tower_trains(llava: Run, LLAVA: Path):
+def test_frozen_towers_run_in_eval_mode_while_the_language_tower_trains(llava: Run, llava_base: Path):
     from apps.trainer.load import load_model
 
     config = VLMTrainConfig(**BRIEF)
-    model = load_model(LLAVA, device="cpu")
+    model = load_model(llava_base, device="cpu")
     plan = plan_for(model, llava.trainer.base.family, config)
     wrapped = freeze.wrap(model, plan, config)
     freeze.training_mode(wrapped, llava.trainer.base.family, plan)
     tower = {name: module.training for name, module in wrapped.named_modules() if "vision_tower" in name}
-    language = {name: module.training for name, module in wrapped.named_modules() if "language_model.layers" in name}
+    language = {
+        name: module.training for name, module in wrapped.named_modules() if "language_model.layers" in name
+    }
     assert tower
     assert not any(tower.values())
     assert all(language.values())
 
 
-def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, QWEN: Path):
+def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, qwen_base: Path):
     """The usual tools' mistake: seven bare names, which PEFT finds in the vision tower too."""
     from peft import LoraConfig, get_peft_model
 
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(QWEN, device="cpu")
+    model = load_model(qwen_base, device="cpu")
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(VLMTrainConfig().lora_targets)))
     manifest = freeze.observe(careless, base=qwen.trainer.base, before=before, gradients={})
@@ -169,11 +179,11 @@ def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, QWEN
     assert error.value.exit_code == 7
 
 
-def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, QWEN: Path):
+def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, qwen_base: Path):
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(QWEN, device="cpu")
+    model = load_model(qwen_base, device="cpu")
     before = freeze.digests(model)
     wrapped = freeze.wrap(model, plan, VLMTrainConfig(**BRIEF))
     with torch.no_grad():
@@ -183,14 +193,14 @@ def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, QWEN: Path):
         freeze.compare(manifest, plan)
 
 
-def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, LLAVA: Path):
+def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, llava_base: Path):
     """PEFT freezes everything that is not an adapter, a projector that should be trained included."""
     from peft import LoraConfig, get_peft_model
 
     from apps.trainer.load import load_model
 
     plan = llava.trainer.plan()
-    model = load_model(LLAVA, device="cpu")
+    model = load_model(llava_base, device="cpu")
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(plan.targets)))
     manifest = freeze.observe(careless, base=llava.trainer.base, before=before, gradients={})
@@ -198,26 +208,36 @@ def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, LLAVA:
         freeze.compare(manifest, plan)
 
 
-def test_overlong_rows_are_refused_or_dropped_and_counted(QWEN: Path, tmp_path: Path):
+def test_overlong_rows_are_refused_or_dropped_and_counted(qwen_base: Path, tmp_path: Path):
     long = {"image": rows(1)[0]["image"], "prompt": "Which?", "response": "seven " * 300}
     data = [*rows(4), long]
     settings = {**BRIEF, "max_seq_length": 128, "max_steps": 1}
     with pytest.raises(DataError, match="row-000005"):
-        vlm_trainer(model_id=QWEN, train_dataset=data, config=VLMTrainConfig(**settings)).train()
+        vlm_trainer(model_id=qwen_base, train_dataset=data, config=VLMTrainConfig(**settings)).train()
     kept = vlm_trainer(
-        model_id=QWEN, train_dataset=data, config=VLMTrainConfig(**settings, on_overlong="drop"), output_dir=tmp_path
+        model_id=qwen_base,
+        train_dataset=data,
+        config=VLMTrainConfig(**settings, on_overlong="drop"),
+        output_dir=tmp_path,
     ).train()
     assert kept.metrics["dropped"] == ["row-000005"]
     assert kept.metrics["train_examples"] == 4
 
 
-def test_a_loss_that_is_no_number_ends_the_run(QWEN: Path, tmp_path: Path):
+def test_a_loss_that_is_no_number_ends_the_run(qwen_base: Path, tmp_path: Path):
     with pytest.raises(TrainError, match="loss is"):
-        train(QWEN, tmp_path, count=32, learning_rate=1e30, num_train_epochs=4)
+        train(qwen_base, tmp_path, count=32, learning_rate=1e30, num_train_epochs=4)
 
 
-def test_the_best_weights_by_validation_loss_are_kept(QWEN: Path, tmp_path: Path):
-    best = train(QWEN, tmp_path / "best", count=16, learning_rate=0.05, num_train_epochs=6, lr_scheduler="constant")
+def test_the_best_weights_by_validation_loss_are_kept(qwen_base: Path, tmp_path: Path):
+    best = train(
+        qwen_base,
+        tmp_path / "best",
+        count=16,
+        learning_rate=0.05,
+        num_train_epochs=6,
+        lr_scheduler="constant",
+    )
     losses = {
         line["step"]: line["validation_loss"]
         for line in parse_canonical_lines(best.result.log, what="log")
@@ -225,17 +245,19 @@ def test_the_best_weights_by_validation_loss_are_kept(QWEN: Path, tmp_path: Path
     }
     assert best.result.metrics["kept_step"] == min(losses, key=losses.__getitem__)
     assert best.result.metrics["checkpoint"] == "best"
-    last = train(QWEN, tmp_path / "last", count=16, num_train_epochs=2, keep="last")
+    last = train(qwen_base, tmp_path / "last", count=16, num_train_epochs=2, keep="last")
     assert last.result.metrics["checkpoint"] == "last"
     assert last.result.metrics["kept_step"] == 2
 
 
-def test_gradient_checkpointing_recomputes_and_changes_no_bit(QWEN: Path, tmp_path: Path):
+def test_gradient_checkpointing_recomputes_and_changes_no_bit(qwen_base: Path, tmp_path: Path):
     weights, passes, runs = "adapter_model.safetensors", [], []
     for saving in (False, True):
         calls: list[int] = []
         hook = torch.nn.modules.module.register_module_forward_hook(lambda *_, seen=calls: seen.append(1))
-        run = train(QWEN, tmp_path / str(saving), count=16, num_train_epochs=1, gradient_checkpointing=saving)
+        run = train(
+            qwen_base, tmp_path / str(saving), count=16, num_train_epochs=1, gradient_checkpointing=saving
+        )
         hook.remove()
         passes.append(len(calls))
         runs.append((run.result.adapter_dir / weights).read_bytes())

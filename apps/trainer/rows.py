@@ -1,0 +1,62 @@
+"""All rows of one run: every one checked before the first step, as many kept encoded as memory allows."""
+
+from collections.abc import Sequence
+from typing import overload
+
+from apps.trainer.collate import Encoder, OverlongError, Row
+from kolm.dataset import Dataset, Example
+from kolm.errors import DataError
+from kolm.spec import VLMTrainConfig
+
+CACHE_BYTES = 2 << 30
+"""Tensors kept in memory; rows beyond it are encoded again each time they are used."""
+
+
+class Rows(Sequence[Row]):
+    """The encoded rows of a data set, in its order, without those that were dropped."""
+
+    def __init__(
+        self, encoder: Encoder, dataset: Dataset, config: VLMTrainConfig, *, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._encoder = encoder
+        self._dataset = dataset
+        self._config = config
+        self._kept: list[Example] = []
+        self._encoded: dict[int, Row] = {}
+        self.dropped: list[str] = []
+        """Ids of rows that do not fit, left out because `on_overlong` is `drop`."""
+        self.truncated: list[str] = []
+        """Ids of rows whose prompt was cut."""
+        self._check_all(cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        kept = self._encoded.get(index)
+        return kept or self._encoder.encode(self._kept[index], self._dataset, self._config)
+
+    def _check_all(self, room: int) -> None:
+        """Encode every row once, so that a bad one is found while nothing is lost. Raises DataError."""
+        for example in self._dataset.examples:
+            try:
+                row = self._encoder.encode(example, self._dataset, self._config)
+            except OverlongError:
+                if self._config.on_overlong != "drop":
+                    raise
+                self.dropped.append(example.id)
+                continue
+            if row.truncated:
+                self.truncated.append(example.id)
+            room -= row.size_bytes
+            if room > 0:
+                self._encoded[len(self._kept)] = row
+            self._kept.append(example)
+        if not self._kept:
+            raise DataError("no row is left to train on", hint="raise train.max_seq_length")
