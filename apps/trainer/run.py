@@ -1,4 +1,4 @@
-"""Use a compiled model from Python:
+"""Use a compiled model from Python: one question, or a whole table of them.
 
 from apps.trainer.run import CompiledModel
 with CompiledModel.open("digits.kolm") as model:

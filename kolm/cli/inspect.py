@@ -63,7 +63,9 @@ def as_text(document: dict[str, Any], *, indent: str = "") -> str:
 
 def _inline(value: Any) -> str:
     """Return a list or a flat dict on one line."""
-    items = (f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else (str(item) for item in value)
+    items = (
+        (f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else (str(item) for item in value)
+    )
     return one_line(", ".join(items))
 
 

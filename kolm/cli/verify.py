@@ -108,7 +108,9 @@ def one_line(text: str) -> str:
 
 def _line(check: "Check") -> str:
     evidence = "" if check.evidence == "absent" else check.evidence
-    return f"{check.number:>2}  {check.code or check.status:<18} {evidence:<11}  {check.title}: {check.detail}"
+    return (
+        f"{check.number:>2}  {check.code or check.status:<18} {evidence:<11}  {check.title}: {check.detail}"
+    )
 
 
 def _cid(text: str) -> str:

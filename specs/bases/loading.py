@@ -14,7 +14,9 @@ def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
     names = [name for name in processor_class.get_attributes() if "video" not in name]
     members = {"video_processor": None, "get_attributes": classmethod(lambda _: list(names))}
     # Name and module stay, because the name is what save_pretrained records.
-    return type(processor_class.__name__, (processor_class,), {**members, "__module__": processor_class.__module__})
+    return type(
+        processor_class.__name__, (processor_class,), {**members, "__module__": processor_class.__module__}
+    )
 
 
 def load_processor(base_dir: Path) -> ProcessorMixin:

@@ -18,11 +18,11 @@ import peft
 import torch
 import torch.nn.functional as F
 import transformers
+from loading import load_processor
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from sklearn.datasets import load_digits
 from synth import SIDE, WORDS, draw_digit
-from loading import load_processor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
@@ -34,7 +34,9 @@ def real_digits(side: int) -> tuple[list[Image.Image], list[str]]:
     data = load_digits()
     order = np.random.RandomState(0).permutation(len(data.images))
     cells = np.round(data.images[order] * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
-    pictures = [Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC).convert("RGB") for c in cells]
+    pictures = [
+        Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC).convert("RGB") for c in cells
+    ]
     return pictures, [WORDS[target] for target in data.target[order]]
 
 
@@ -44,7 +46,9 @@ def user_turn(prompt: str) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def answers(model: torch.nn.Module, processor: ProcessorMixin, pictures: list[Image.Image], prompt: str = PROMPT) -> list[str]:
+def answers(
+    model: torch.nn.Module, processor: ProcessorMixin, pictures: list[Image.Image], prompt: str = PROMPT
+) -> list[str]:
     """Answer one prompt about each picture, greedily, in batches of 100."""
     text = processor.apply_chat_template([user_turn(prompt)], add_generation_prompt=True)
     model.eval()
@@ -71,14 +75,20 @@ def tune(
     torch.manual_seed(seed)
     tower = model.get_decoder()
     path = next(name for name, module in model.named_modules() if module is tower)
-    leaves = [f"{path}.{name}" for name, module in tower.named_modules() if isinstance(module, torch.nn.Linear)]
+    leaves = [
+        f"{path}.{name}" for name, module in tower.named_modules() if isinstance(module, torch.nn.Linear)
+    ]
     whole = ["model.multi_modal_projector"] if projector else None
-    tuned = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=leaves, modules_to_save=whole))
+    tuned = get_peft_model(
+        model, LoraConfig(r=16, lora_alpha=32, target_modules=leaves, modules_to_save=whole)
+    )
     batch_size, count = 32, len(pictures)
     steps = epochs * -(-count // batch_size)
     chats = [[user_turn(PROMPT), {"role": "assistant", "content": word}] for word in truth]
     texts = [processor.apply_chat_template(chat) for chat in chats]
-    opening = processor(text=processor.apply_chat_template(chats[0][:1], add_generation_prompt=True), images=[pictures[0]])
+    opening = processor(
+        text=processor.apply_chat_template(chats[0][:1], add_generation_prompt=True), images=[pictures[0]]
+    )
     start = len(opening["input_ids"][0])
     everything = processor(text=texts, images=[[p] for p in pictures], padding=True, return_tensors="pt")
     per_picture = everything["pixel_values"].shape[0] // count
@@ -87,7 +97,9 @@ def tune(
     labels[:, :start] = -100
     end = everything["input_ids"] == processor.tokenizer.eos_token_id
     labels[:, start:].masked_fill_(torch.cumsum(end[:, start:], 1) - end[:, start:].long() > 0, -100)
-    optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [p for p in tuned.parameters() if p.requires_grad], lr=rate, weight_decay=0.0
+    )
     rng = np.random.default_rng(seed)
     step = 0
     tuned.train()
@@ -100,7 +112,9 @@ def tune(
             batch = {name: value[chosen] for name, value in everything.items()}
             target = F.pad(labels[chosen][:, 1:], (0, 1), value=-100)  # [B, T]
             keep = target != -100
-            logits = tuned(**batch, pixel_values=pixels[chosen].flatten(0, 1), logits_to_keep=keep, use_cache=False).logits
+            logits = tuned(
+                **batch, pixel_values=pixels[chosen].flatten(0, 1), logits_to_keep=keep, use_cache=False
+            ).logits
             loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target[keep])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -109,7 +123,7 @@ def tune(
     return tuned
 
 
-def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 10) -> dict[str, Any]:
+def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 12) -> dict[str, Any]:
     """Score the base untouched, then after LoRA with each seed, with the pictures and with plain grey."""
     torch.set_num_threads(2)
     processor = load_processor(base_dir)
@@ -130,7 +144,9 @@ def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 10
         model = AutoModelForImageTextToText.from_pretrained(base_dir)
         started = time.monotonic()
         projector = hasattr(model.model, "multi_modal_projector")
-        tuned = tune(model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=epochs)
+        tuned = tune(
+            model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=epochs
+        )
         figures["seconds"] = max(figures["seconds"], time.monotonic() - started)
         figures["tuned"].append(share_right(answers(tuned, processor, held_out), expected))
         figures["grey"].append(share_right(answers(tuned, processor, grey), expected))

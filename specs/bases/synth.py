@@ -1,18 +1,20 @@
-"""Draw the synthetic pictures that the small bases learn from, and ask short questions about them.
+"""Draw the synthetic pictures that the small bases learn from: digits and coloured shapes.
 
-Nothing here is a photograph, a scan or a row of a data set: digits are strokes along hand-placed
-points or glyphs of Pillow's built-in font, shapes are filled outlines. Every picture is a function of
-one numpy generator, so the same seed draws the same pictures.
+Nothing here is a photograph, a scan or a row of a data set: digits are strokes along hand-placed points or glyphs
+of Pillow's built-in font, shapes are filled outlines. Every picture is a function of one numpy generator,
+so the same seed draws the same pictures.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+T = TypeVar("T")
 
 SIDE = 48
 """Side of a finished picture, in pixels."""
@@ -28,6 +30,9 @@ COARSE = 0.0
 
 CELLS = (12, 24)
 """Fewest cells along the side of a coarse digit, and the bound they stay below."""
+
+PAPER = 1.0
+"""Share of coarse digits that show dark ink on light paper."""
 
 BLURRED = 0.3
 """Share of the other digits that are blurred a little."""
@@ -45,77 +50,73 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (15, 15, 15),
 }
 
-SHAPES: dict[str, tuple[float, ...]] = {
-    "circle": (),
-    "triangle": (0.0, -1.0, 0.9, 0.75, -0.9, 0.75),
-    "square": (-0.8, -0.8, 0.8, -0.8, 0.8, 0.8, -0.8, 0.8),
-    "diamond": (0.0, -1.0, 0.7, 0.0, 0.0, 1.0, -0.7, 0.0),
-    "cross": (-0.3, -1, 0.3, -1, 0.3, -0.3, 1, -0.3, 1, 0.3, 0.3, 0.3, 0.3, 1, -0.3, 1, -0.3, 0.3, -1, 0.3, -1, -0.3, -0.3, -0.3),
+SHAPES = {
+    "circle": "",
+    "triangle": "0 -100, 90 75, -90 75",
+    "square": "-80 -80, 80 -80, 80 80, -80 80",
+    "diamond": "0 -100, 70 0, 0 100, -70 0",
+    "cross": "-30 -100, 30 -100, 30 -30, 100 -30, 100 30, 30 30, 30 100, -30 100, -30 30, -100 30, -100 -30",
 }
+"""Outlines around the middle, in percent of the radius; the circle has none."""
 
-Stroke = tuple[tuple[float, float], ...]
-
-# Several ways to write each digit. One tuple is one way; it holds strokes, a stroke holds points (x right, y down, unit box).
-# Strokes are drawn as smooth curves; a corner is a point that ends one stroke and starts the next.
-DIGITS: tuple[tuple[tuple[Stroke, ...], ...], ...] = (
-    (
-        (((0.5, 0.0), (0.15, 0.2), (0.08, 0.55), (0.25, 0.92), (0.55, 1.0), (0.85, 0.8), (0.9, 0.4), (0.75, 0.08), (0.5, 0.0)),),
-        (((0.6, 0.02), (0.25, 0.15), (0.15, 0.6), (0.35, 0.98), (0.7, 0.9), (0.85, 0.5), (0.75, 0.12), (0.45, 0.05)),),
+# Several ways to write each digit: a tuple of strokes, each a list of points in percent of the box, x right, y
+# down. A stroke is drawn as a smooth curve; a corner is a point that ends one stroke and starts the next.
+# fmt: off
+DIGITS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (  # 0
+        ("50 0, 15 20, 8 55, 25 92, 55 100, 85 80, 90 40, 75 8, 50 0",),
+        ("60 2, 25 15, 15 60, 35 98, 70 90, 85 50, 75 12, 45 5",),
     ),
-    (
-        (((0.5, 0.0), (0.5, 0.5), (0.5, 1.0)),),
-        (((0.25, 0.25), (0.4, 0.15), (0.55, 0.0)), ((0.55, 0.0), (0.55, 0.5), (0.53, 1.0))),
-        (((0.25, 0.25), (0.5, 0.0)), ((0.5, 0.0), (0.5, 1.0)), ((0.2, 1.0), (0.5, 1.0), (0.8, 1.0))),
+    (  # 1
+        ("50 0, 50 50, 50 100",),
+        ("25 25, 40 15, 55 0", "55 0, 55 50, 53 100"),
+        ("25 25, 50 0", "50 0, 50 100", "20 100, 50 100, 80 100"),
     ),
-    (
-        (((0.15, 0.2), (0.4, 0.0), (0.75, 0.1), (0.75, 0.4), (0.4, 0.75), (0.1, 1.0)), ((0.1, 1.0), (0.5, 0.97), (0.9, 1.0))),
-        (((0.1, 0.15), (0.45, 0.0), (0.75, 0.2), (0.6, 0.6), (0.25, 0.95), (0.1, 0.85), (0.3, 0.78), (0.6, 0.95), (0.92, 0.9)),),
+    (  # 2
+        ("15 20, 40 0, 75 10, 75 40, 40 75, 10 100", "10 100, 50 97, 90 100"),
+        ("10 15, 45 0, 75 20, 60 60, 25 95, 10 85, 30 78, 60 95, 92 90",),
     ),
-    (
-        (((0.15, 0.08), (0.5, 0.0), (0.8, 0.18), (0.65, 0.42), (0.4, 0.47)), ((0.4, 0.47), (0.75, 0.55), (0.85, 0.8), (0.5, 1.0), (0.12, 0.9))),
-        (((0.15, 0.0), (0.5, 0.02), (0.85, 0.0)), ((0.85, 0.0), (0.6, 0.25), (0.45, 0.42)), ((0.45, 0.42), (0.8, 0.55), (0.8, 0.85), (0.45, 1.0), (0.12, 0.9))),
+    (  # 3
+        ("15 8, 50 0, 80 18, 65 42, 40 47", "40 47, 75 55, 85 80, 50 100, 12 90"),
+        ("15 0, 50 2, 85 0", "85 0, 60 25, 45 42", "45 42, 80 55, 80 85, 45 100, 12 90"),
     ),
-    (
-        (((0.6, 0.0), (0.3, 0.35), (0.08, 0.68)), ((0.08, 0.68), (0.5, 0.66), (0.92, 0.64)), ((0.6, 0.0), (0.62, 0.5), (0.62, 1.0))),
-        (((0.25, 0.0), (0.15, 0.3), (0.15, 0.52)), ((0.15, 0.52), (0.5, 0.55), (0.85, 0.48)), ((0.8, 0.02), (0.72, 0.5), (0.65, 1.0))),
-        (((0.3, 0.02), (0.12, 0.45), (0.2, 0.58), (0.55, 0.55), (0.9, 0.48)), ((0.7, 0.3), (0.62, 0.65), (0.55, 1.0))),
+    (  # 4
+        ("60 0, 30 35, 8 68", "8 68, 50 66, 92 64", "60 0, 62 50, 62 100"),
+        ("25 0, 15 30, 15 52", "15 52, 50 55, 85 48", "80 2, 72 50, 65 100"),
+        ("30 2, 12 45, 20 58, 55 55, 90 48", "70 30, 62 65, 55 100"),
     ),
-    (
-        (((0.25, 0.0), (0.2, 0.25), (0.18, 0.45)), ((0.18, 0.45), (0.5, 0.36), (0.82, 0.55), (0.8, 0.85), (0.45, 1.0), (0.12, 0.9)), ((0.25, 0.0), (0.55, 0.02), (0.88, 0.0))),
-        (((0.85, 0.02), (0.5, 0.0), (0.3, 0.08), (0.25, 0.4)), ((0.25, 0.4), (0.6, 0.42), (0.78, 0.68), (0.6, 0.95), (0.15, 0.98))),
+    (  # 5
+        ("25 0, 20 25, 18 45", "18 45, 50 36, 82 55, 80 85, 45 100, 12 90", "25 0, 55 2, 88 0"),
+        ("85 2, 50 0, 30 8, 25 40", "25 40, 60 42, 78 68, 60 95, 15 98"),
     ),
-    (
-        (((0.65, 0.0), (0.35, 0.2), (0.15, 0.6), (0.3, 0.95), (0.65, 0.98), (0.82, 0.75), (0.6, 0.55), (0.3, 0.62), (0.18, 0.75)),),
-        (((0.45, 0.0), (0.25, 0.35), (0.18, 0.7), (0.4, 1.0), (0.75, 0.9), (0.75, 0.62), (0.45, 0.58), (0.22, 0.78)),),
+    (  # 6
+        ("65 0, 35 20, 15 60, 30 95, 65 98, 82 75, 60 55, 30 62, 18 75",),
+        ("45 0, 25 35, 18 70, 40 100, 75 90, 75 62, 45 58, 22 78",),
     ),
-    (
-        (((0.1, 0.05), (0.5, 0.03), (0.9, 0.02)), ((0.9, 0.02), (0.62, 0.45), (0.4, 1.0))),
-        (((0.1, 0.08), (0.5, 0.02), (0.85, 0.05)), ((0.85, 0.05), (0.6, 0.5), (0.45, 1.0)), ((0.3, 0.52), (0.55, 0.5), (0.82, 0.48))),
-        (((0.12, 0.2), (0.15, 0.03)), ((0.15, 0.03), (0.5, 0.05), (0.85, 0.02)), ((0.85, 0.02), (0.55, 0.5), (0.45, 1.0))),
+    (  # 7
+        ("10 5, 50 3, 90 2", "90 2, 62 45, 40 100"),
+        ("10 8, 50 2, 85 5", "85 5, 60 50, 45 100", "30 52, 55 50, 82 48"),
+        ("12 20, 15 3", "15 3, 50 5, 85 2", "85 2, 55 50, 45 100"),
     ),
-    (
-        (((0.5, 0.47), (0.2, 0.3), (0.25, 0.05), (0.6, 0.0), (0.8, 0.2), (0.5, 0.47), (0.18, 0.72), (0.3, 0.98), (0.65, 0.98), (0.8, 0.75), (0.5, 0.47)),),
-        (((0.75, 0.1), (0.4, 0.02), (0.25, 0.22), (0.5, 0.48), (0.75, 0.75), (0.5, 1.0), (0.22, 0.8), (0.5, 0.48), (0.78, 0.22), (0.75, 0.1)),),
+    (  # 8
+        ("50 47, 20 30, 25 5, 60 0, 80 20, 50 47, 18 72, 30 98, 65 98, 80 75, 50 47",),
+        ("75 10, 40 2, 25 22, 50 48, 75 75, 50 100, 22 80, 50 48, 78 22, 75 10",),
     ),
-    (
-        (((0.8, 0.2), (0.5, 0.0), (0.2, 0.2), (0.3, 0.48), (0.65, 0.45), (0.8, 0.2)), ((0.8, 0.2), (0.76, 0.6), (0.7, 1.0))),
-        (((0.78, 0.15), (0.45, 0.02), (0.2, 0.28), (0.45, 0.5), (0.75, 0.35), (0.78, 0.15)), ((0.78, 0.15), (0.82, 0.6), (0.6, 0.95), (0.2, 0.95))),
+    (  # 9
+        ("80 20, 50 0, 20 20, 30 48, 65 45, 80 20", "80 20, 76 60, 70 100"),
+        ("78 15, 45 2, 20 28, 45 50, 75 35, 78 15", "78 15, 82 60, 60 95, 20 95"),
     ),
 )
-# fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
-    """One picture and one conversation about it."""
+def pick(rng: np.random.Generator, options: tuple[T, ...]) -> T:
+    """Choose one of the options."""
+    return options[rng.integers(len(options))]
 
-    image: np.ndarray
-    """RGB bytes, shape (SIDE, SIDE, 3)."""
 
-    turns: tuple[tuple[str, str], ...]
-    """Questions with their answers; the picture belongs to the first question."""
-
-    system: str | None = None
+def points_of(text: str) -> np.ndarray:
+    """Read points like "50 0, 15 20", in percent, as an array (n, 2) in the unit box."""
+    return np.array([point.split() for point in text.split(",")], float) / 100
 
 
 def curve(points: np.ndarray, steps: int = 8) -> np.ndarray:
@@ -127,6 +128,11 @@ def curve(points: np.ndarray, steps: int = 8) -> np.ndarray:
     return dense.transpose(1, 0, 2).reshape(-1, 2)
 
 
+def turned(angle: float) -> np.ndarray:
+    """Return the matrix that turns points by an angle, (2, 2)."""
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
 def hand(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """Move unit-box points (n, 2) the way a hand does: slant, turn, stretch and a slow wobble."""
     centred = points - 0.5
@@ -134,20 +140,19 @@ def hand(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     phase = rng.uniform(0.0, 2 * math.pi, (2, 2))
     for axis in (0, 1):
         for order in (0, 1):
-            centred[:, axis] += wobble[axis, order] * np.sin((order + 1) * math.pi * points[:, 1 - axis] + phase[axis, order])
+            along = (order + 1) * math.pi * points[:, 1 - axis] + phase[axis, order]  # (n,)
+            centred[:, axis] += wobble[axis, order] * np.sin(along)
     angle, slant = rng.normal(0.0, 0.12), rng.normal(0.0, 0.2)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     stretch = np.array([[rng.uniform(0.55, 0.95), 0.0], [-slant, rng.uniform(0.8, 1.0)]])
-    return centred @ stretch @ turn
+    return centred @ stretch @ turned(angle)
 
 
 def write_digit(rng: np.random.Generator, digit: int) -> Image.Image:
     """Write one digit as strokes: ink 255 on an empty sheet, mode L, CANVAS pixels square."""
-    ways = DIGITS[digit]
-    strokes = ways[rng.integers(len(ways))]
-    # A corner is shared by two strokes, so both ends must move together: one offset per distinct point.
-    offset = {p: rng.normal(0.0, 0.035, 2) for p in sorted({p for s in strokes for p in s})}
-    lines = [curve(np.array([np.array(p) + offset[p] for p in stroke])) for stroke in strokes]
+    strokes = [stroke.split(", ") for stroke in pick(rng, DIGITS[digit])]
+    # A corner is shared by two strokes, so both ends must move together: every distinct point moves once.
+    place = {point: points_of(point)[0] + rng.normal(0.0, 0.035, 2) for stroke in strokes for point in stroke}
+    lines = [curve(np.stack([place[point] for point in stroke])) for stroke in strokes]
     sizes = np.cumsum([len(line) for line in lines])[:-1]
     flat = hand(rng, np.concatenate(lines))  # (points, 2)
     flat = flat - (flat.max(0) + flat.min(0)) / 2
@@ -177,7 +182,8 @@ def print_digit(rng: np.random.Generator, digit: int) -> Image.Image:
     """Print one digit with the built-in font, turned and stretched a little, mode L."""
     height = int(CANVAS * rng.uniform(0.6, 0.9))
     width = int(height * rng.uniform(0.45, 0.8) * (0.5 if digit == 1 else 1.0))
-    ink = glyph(digit).resize((width, height)).rotate(rng.normal(0.0, 8.0), expand=True, resample=Image.Resampling.BILINEAR)
+    ink = glyph(digit).resize((width, height))
+    ink = ink.rotate(rng.normal(0.0, 8.0), expand=True, resample=Image.Resampling.BILINEAR)
     sheet = Image.new("L", (CANVAS, CANVAS))
     spot = ((np.array([CANVAS, CANVAS]) - ink.size) * rng.uniform(0.35, 0.65, 2)).astype(int)
     sheet.paste(ink, tuple(spot.tolist()))
@@ -195,167 +201,55 @@ def scanned(rng: np.random.Generator, ink: Image.Image) -> Image.Image:
     return coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def coloured(ink: Image.Image, front: tuple[float, ...], back: tuple[float, ...]) -> np.ndarray:
-    """Lay ink (mode L, SIDE square) in the front colour on the back colour -> bytes (SIDE, SIDE, 3)."""
+def shade(rng: np.random.Generator, name: str) -> np.ndarray:
+    """Return a colour near the named one: red, green, blue."""
+    return np.array(COLOURS[name], float) + rng.normal(0.0, 8.0, 3)  # (3,)
+
+
+def coloured(rng: np.random.Generator, ink: Image.Image, front: str, back: str) -> np.ndarray:
+    """Lay ink (mode L) in about the front colour on about the back colour -> bytes (SIDE, SIDE, 3)."""
     cover = np.asarray(ink, np.float32)[..., None] / 255.0  # (SIDE, SIDE, 1)
-    mixed = cover * np.array(front, np.float32) + (1 - cover) * np.array(back, np.float32)
+    mixed = cover * shade(rng, front) + (1 - cover) * shade(rng, back)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
-def two_colours(rng: np.random.Generator) -> tuple[str, str]:
-    """Choose two different colour names."""
-    names = list(COLOURS)
-    first, second = rng.choice(len(names), 2, replace=False)
-    return names[first], names[second]
+def different_colours(rng: np.random.Generator, count: int) -> list[str]:
+    """Choose several colour names, none of them twice."""
+    return rng.permutation(list(COLOURS))[:count].tolist()
 
 
-def shade(rng: np.random.Generator, name: str) -> tuple[float, ...]:
-    """Return a colour near the named one."""
-    return tuple((np.array(COLOURS[name], float) + rng.normal(0.0, 8.0, 3)).tolist())
-
-
-def draw_shape(rng: np.random.Generator, name: str, centre: tuple[float, float], radius: float) -> Image.Image:
-    """Fill one shape on an empty sheet, mode L, CANVAS pixels square."""
+def shape_ink(
+    rng: np.random.Generator, name: str, centre: tuple[float, float], radius: float
+) -> Image.Image:
+    """Fill one shape as ink, mode L, SIDE pixels square; centre and radius are in pixels of the sheet."""
     sheet = Image.new("L", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(sheet)
     x, y = centre
     if name == "circle":
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-        return sheet
-    outline = np.array(SHAPES[name], float).reshape(-1, 2)  # (corners, 2)
-    angle = rng.normal(0.0, 0.12)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    pen.polygon([tuple(p) for p in (outline @ turn * radius + np.array([x, y])).tolist()], fill=255)
-    return sheet
+    else:
+        corners = points_of(SHAPES[name]) @ turned(rng.normal(0.0, 0.12)) * radius + np.array(centre)  # (n, 2)
+        pen.polygon([tuple(corner) for corner in corners.tolist()], fill=255)
+    return sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
-WORD_QUESTIONS = (
-    "Which digit is written in this picture? Answer with one word.",
-    "Which digit is written in this picture? Answer with one word.",
-    "What digit is this? Answer with one word.",
-    "Which number do you see? Answer with one word.",
-    "Read the digit in the picture.",
-    "Name the digit that is shown here.",
-)
-FIGURE_QUESTIONS = (
-    "Which digit is written in this picture? Answer with one figure.",
-    "What digit is this? Answer with a figure.",
-    "Write the digit you see as a figure.",
-)
-SHAPE_QUESTIONS = (
-    "Which shape is in this picture? Answer with one word.",
-    "What shape is this?",
-    "Name the shape that is shown here.",
-)
-COLOUR_QUESTIONS = (
-    "What colour is the {}? Answer with one word.",
-    "Which colour does the {} have?",
-)
-PLACE_QUESTIONS = (
-    "What colour is the shape at the {}? Answer with one word.",
-    "Which shape is at the {}? Answer with one word.",
-)
-SYSTEMS = ("You look at pictures and answer briefly.", "You are a helpful assistant.", "Answer with one word.")
-
-
-def questions() -> list[str]:
-    """List every question and system text once: what the tokenizer is trained on."""
-    parts = ("digit", "shape", "background")
-    colours = [question.format(part) for question in COLOUR_QUESTIONS for part in parts]
-    places = [question.format(place) for question in PLACE_QUESTIONS for place in ("left", "right", "top", "bottom")]
-    return sorted({*WORD_QUESTIONS, *FIGURE_QUESTIONS, *SHAPE_QUESTIONS, *colours, *places, *SYSTEMS})
-
-
-def pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
-    """Choose one of the options."""
-    return options[rng.integers(len(options))]
-
-
-def digit_picture(rng: np.random.Generator, digit: int, front: str, back: str) -> np.ndarray:
-    """Draw one digit in two named colours -> bytes (SIDE, SIDE, 3)."""
+def digit_ink(rng: np.random.Generator, digit: int) -> tuple[Image.Image, bool]:
+    """Draw one digit as ink, mode L, SIDE pixels square; also say whether it looks like a coarse scan."""
     ink = write_digit(rng, digit) if rng.random() < WRITTEN else print_digit(rng, digit)
     if rng.random() < COARSE:
-        small = scanned(rng, ink)
-    else:
-        small = ink.resize((SIDE, SIDE), Image.Resampling.BOX)
-        if rng.random() < BLURRED:
-            small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    return coloured(small, shade(rng, front), shade(rng, back))
+        return scanned(rng, ink), True
+    small = ink.resize((SIDE, SIDE), Image.Resampling.BOX)
+    if rng.random() < BLURRED:
+        small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
+    return small, False
 
 
-def plain_colours(rng: np.random.Generator) -> tuple[str, str]:
-    """Choose white on black, more often than black on white."""
-    return ("white", "black") if rng.random() < 0.7 else ("black", "white")
+def plain_colours(rng: np.random.Generator, coarse: bool) -> tuple[str, str]:
+    """Choose black on white for most scans, and white on black for most other digits."""
+    return ("black", "white") if rng.random() < (PAPER if coarse else 0.3) else ("white", "black")
 
 
 def draw_digit(rng: np.random.Generator, digit: int) -> Image.Image:
     """Draw one plain digit as a picture."""
-    return Image.fromarray(digit_picture(rng, digit, *plain_colours(rng)))
-
-
-def ask_digit(rng: np.random.Generator, digit: int) -> tuple[str, str]:
-    """Ask for the digit, as a word more often than as a figure."""
-    if rng.random() < 0.7:
-        return pick(rng, WORD_QUESTIONS), WORDS[digit]
-    return pick(rng, FIGURE_QUESTIONS), str(digit)
-
-
-def plain_row(rng: np.random.Generator) -> Row:
-    """Draw a plain digit and ask which one it is: the first lesson."""
-    digit = int(rng.integers(10))
-    return Row(digit_picture(rng, digit, *plain_colours(rng)), (ask_digit(rng, digit),))
-
-
-def digit_row(rng: np.random.Generator) -> Row:
-    """Draw a digit, often in colours, ask which one it is and sometimes what colour it has."""
-    digit = int(rng.integers(10))
-    front, back = plain_colours(rng) if rng.random() < 0.6 else two_colours(rng)
-    turns = [ask_digit(rng, digit)]
-    if rng.random() < 0.3:
-        part, colour = ("digit", front) if rng.random() < 0.5 else ("background", back)
-        turns.append((pick(rng, COLOUR_QUESTIONS).format(part), colour))
-        if rng.random() < 0.3:
-            turns.reverse()
-    return Row(digit_picture(rng, digit, front, back), tuple(turns))
-
-
-def shape_row(rng: np.random.Generator) -> Row:
-    """Draw one shape and ask which it is or what colour it has."""
-    front, back = two_colours(rng)
-    name = pick(rng, tuple(SHAPES))
-    centre = (CANVAS * rng.uniform(0.38, 0.62), CANVAS * rng.uniform(0.38, 0.62))
-    ink = draw_shape(rng, name, centre, CANVAS * rng.uniform(0.2, 0.36)).resize((SIDE, SIDE), Image.Resampling.BOX)
-    turns = [(pick(rng, SHAPE_QUESTIONS), name), (pick(rng, COLOUR_QUESTIONS).format("shape"), front)]
-    if rng.random() < 0.5:
-        turns.reverse()
-    return Row(coloured(ink, shade(rng, front), shade(rng, back)), tuple(turns[: int(rng.integers(1, 3))]))
-
-
-def pair_row(rng: np.random.Generator) -> Row:
-    """Draw two shapes in different places and ask about one of them by its place."""
-    front, back = two_colours(rng)
-    other = pick(rng, tuple(c for c in COLOURS if c not in (front, back)))
-    names = pick(rng, tuple(SHAPES)), pick(rng, tuple(SHAPES))
-    upright = rng.random() < 0.5
-    image = np.empty((SIDE, SIDE, 3), np.uint8)
-    image[:] = np.clip(shade(rng, back), 0, 255)
-    places = ("top", "bottom") if upright else ("left", "right")
-    for name, colour, near in zip(names, (front, other), (0.26, 0.74), strict=True):
-        along, across = CANVAS * near, CANVAS * rng.uniform(0.3, 0.7)
-        centre = (across, along) if upright else (along, across)
-        ink = draw_shape(rng, name, centre, CANVAS * rng.uniform(0.15, 0.22)).resize((SIDE, SIDE), Image.Resampling.BOX)
-        cover = np.asarray(ink, np.float32)[..., None] / 255.0  # (SIDE, SIDE, 1)
-        image = np.clip(cover * np.array(shade(rng, colour)) + (1 - cover) * image, 0, 255).astype(np.uint8)
-    which = int(rng.integers(2))
-    asked = [
-        (PLACE_QUESTIONS[0].format(places[which]), (front, other)[which]),
-        (PLACE_QUESTIONS[1].format(places[which]), names[which]),
-    ]
-    return Row(image, (asked[int(rng.integers(2))],))
-
-
-def draw_row(rng: np.random.Generator) -> Row:
-    """Draw the next picture: mostly digits, then single shapes, then pairs of shapes; one in ten has a system turn."""
-    kind = rng.random()
-    row = digit_row(rng) if kind < 0.7 else shape_row(rng) if kind < 0.87 else pair_row(rng)
-    return Row(row.image, row.turns, pick(rng, SYSTEMS) if rng.random() < 0.1 else None)
+    ink, coarse = digit_ink(rng, digit)
+    return Image.fromarray(coloured(rng, ink, *plain_colours(rng, coarse)))

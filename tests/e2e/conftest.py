@@ -57,7 +57,7 @@ def compile_demo(folder: Path, home: Path, *, base: str, setenv: Callable[[str, 
     options = ("--base", base, "--train-rows", "64", "--eval-rows", "24")
     assert kolm("init", "--demo", "digits", folder, *options).exit_code == 0
     edit(folder / "spec.yaml", **QUICK)
-    made = Compiled(home, folder, folder / "out")
+    made = Compiled(home, folder, folder.parent / "out")
     result = kolm("compile", made.spec, "--out", made.out)
     assert result.exit_code == 4, result.stderr  # 24 rows are too few for a verdict
     return made
@@ -71,7 +71,7 @@ def session_env():
 
 @pytest.fixture(scope="session")
 def compiled_qwen(tmp_path_factory: pytest.TempPathFactory, session_env: pytest.MonkeyPatch) -> Compiled:
-    root = tmp_path_factory.mktemp("qwen")
+    root = tmp_path_factory.mktemp("qwen") / "demo-files"
     return compile_demo(root / "digits", root / "home", base="qwen2_5_vl-tiny", setenv=session_env.setenv)
 
 

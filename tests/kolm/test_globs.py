@@ -31,9 +31,10 @@ def test_the_summary_of_a_frozen_tower_names_its_parts():
     frozen += ["visual.merger.ln_q.weight", "visual.merger.mlp.0.weight"]
     frozen += [f"language_model.layers.{i}.self_attn.q_proj.weight" for i in range(3)]
     trainable = [f"language_model.layers.{i}.self_attn.q_proj.lora_{x}" for i in range(3) for x in "AB"]
+    q_proj = "language_model.layers.*.self_attn.q_proj"
     assert summarise(frozen, trainable) == (
-        ["visual.blocks.*", "visual.merger", "language_model.layers.*.self_attn.q_proj.weight"],
-        ["language_model.layers.*.self_attn.q_proj.lora_A", "language_model.layers.*.self_attn.q_proj.lora_B"],
+        ["visual.blocks.*", "visual.merger", f"{q_proj}.weight"],
+        [f"{q_proj}.lora_A", f"{q_proj}.lora_B"],
     )
 
 

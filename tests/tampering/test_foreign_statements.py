@@ -82,6 +82,10 @@ def no_subject(statements: Statements) -> None:
     statements[COMPILE]["subject"] = []
 
 
+def one_output_twice(statements: Statements) -> None:
+    statements[0]["subject"] *= 2
+
+
 def other_subject(statements: Statements) -> None:
     statements[PROVENANCE]["subject"][0]["digest"]["sha256"] = "0" * 64
 
@@ -104,6 +108,7 @@ def other_subject(statements: Statements) -> None:
         (weak_digest, "E_DIGEST_ALG"),
         (two_subjects, "E_SUBJECT_AMBIGUOUS"),
         (no_subject, "E_SUBJECT_AMBIGUOUS"),
+        (one_output_twice, "E_SUBJECT_AMBIGUOUS"),
         (other_subject, "E_SUBJECT_MISMATCH"),
     ],
 )

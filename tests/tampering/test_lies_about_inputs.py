@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kolm.artifact import write_artifact
 from kolm.canonical import canonical_json, canonical_lines, parse_canonical_lines
 from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
@@ -101,7 +102,9 @@ def test_a_seed_that_does_not_follow_from_the_data(here: Path, key: PrivateKey) 
     def lucky(members: Members) -> None:
         edit_json(members, "spec.lock.json", lambda lock: lock["seed"].update(effective=7))
 
-    assert audit(lie(here, key, edit=lucky)).checks[13].code == "E_TRAINLOG"
+    log = audit(lie(here, key, edit=lucky)).checks[13]
+    assert log.code == "E_TRAINLOG"
+    assert "effective seed" in log.detail
 
 
 # Spec and lock
@@ -126,10 +129,35 @@ def edit_spec(old: str, new: str) -> Callable[[Members], None]:
         ("name: digits", "name: letters"),
         ("model: base", "model: bases/other"),
         ("max_seq_length: 64", "max_seq_length: 128"),
+        ("model: base", "model: base, revision: abc"),
     ],
 )
 def test_a_spec_that_asks_for_something_else(here: Path, key: PrivateKey, old: str, new: str) -> None:
     assert failed(audit(lie(here, key, edit=edit_spec(old, new)))) == (9, "E_SPEC_MISMATCH")
+
+
+def other_licence(lock: dict[str, Any]) -> None:
+    lock["base"]["licence"] = "mit"
+
+
+def other_seed_asked_for(lock: dict[str, Any]) -> None:
+    lock["seed"]["spec"] = 5
+
+
+def longer_answers(lock: dict[str, Any]) -> None:
+    lock["generation"]["max_new_tokens"] = 4096
+
+
+def a_metric_for_no_slice(lock: dict[str, Any]) -> None:
+    lock["metrics"]["write"] = "exact@1"
+
+
+@pytest.mark.parametrize("edit", [other_licence, other_seed_asked_for, longer_answers, a_metric_for_no_slice])
+def test_a_lock_that_resolves_another_spec(
+    here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "spec.lock.json", edit))
+    assert failed(audit(bundle)) == (9, "E_SPEC_MISMATCH")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +227,16 @@ def test_a_base_file_outside_the_base(here: Path, key: PrivateKey, path: str) ->
 
     bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", outside))
     assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
+
+
+@pytest.mark.parametrize("path", ["../config.json", "/etc/passwd"])
+def test_a_base_that_lies_outside_its_folder(bundle: Bundle, tmp_path: Path, path: str) -> None:
+    base = bundle.facts.artifact.manifest.base.model_dump()
+    base["files"][0]["path"] = path
+    file = tmp_path / "x.kolm"
+    write_artifact(file, bundle.members, name="digits", task="t", family="f", base=base)
+    check = verify_bundle(file, None, bundle.trust, base_dir=bundle.base_dir).checks[12]
+    assert (check.code, check.detail) == ("E_BASE_MISMATCH", f"{path} leaves the base's directory")
 
 
 # Pack

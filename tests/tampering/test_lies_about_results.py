@@ -67,6 +67,22 @@ def test_edited_outputs_do_not_give_the_signed_score(
     assert failed(audit(lie(here, key, edit=edit_rows(edit)))) == (16, "E_KSCORE")
 
 
+def test_outputs_in_another_order(here: Path, key: PrivateKey) -> None:
+    def reorder(members: Members) -> None:
+        rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")
+        members["eval/rows.jsonl"] = canonical_lines(rows[::-1])
+
+    scores = audit(lie(here, key, edit=reorder)).checks[15]
+    assert scores.detail == "eval/rows.jsonl does not hold the rows of the pack in its order"
+
+
+def test_a_slice_without_a_metric(here: Path, key: PrivateKey) -> None:
+    def unmeasured(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock.update(metrics={}))
+
+    assert audit(lie(here, key, edit=unmeasured)).checks[15].code == "E_KSCORE"
+
+
 def higher_k(k: dict[str, Any]) -> None:
     k["value"] = 0.99
 
@@ -189,6 +205,11 @@ def test_a_module_manifest_that_contradicts_itself(
 ) -> None:
     bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", edit))
     assert audit(bundle).checks[9].code == "E_MODULES_MISMATCH"
+
+
+def test_a_pattern_that_stands_for_nothing_is_named(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", idle_pattern))
+    assert audit(bundle).checks[9].detail == "visual.deepstack stands for no parameter"
 
 
 def test_a_frozen_parameter_that_changed(here: Path, key: PrivateKey) -> None:

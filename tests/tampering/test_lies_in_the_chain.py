@@ -221,6 +221,14 @@ def other_outputs_in_the_test_result(statements: Statements) -> None:
     statements[TEST_RESULT]["predicate"]["configuration"][2]["digest"]["sha256"] = "0" * 64
 
 
+def more_that_was_tested(statements: Statements) -> None:
+    statements[TEST_RESULT]["predicate"]["configuration"].append({"name": "review", "uri": "urn:me"})
+
+
+def other_version_of_kolm(statements: Statements) -> None:
+    statements[PROVENANCE]["predicate"]["runDetails"]["builder"]["version"]["kolm"] = "9.9"
+
+
 def other_name(statements: Statements) -> None:
     statements[COMPILE]["predicate"]["name"] = "letters"
 
@@ -248,6 +256,8 @@ def other_file_name(statements: Statements) -> None:
         passed_in_the_test_result,
         nothing_failed_in_the_test_result,
         other_outputs_in_the_test_result,
+        more_that_was_tested,
+        other_version_of_kolm,
         other_name,
         other_family,
         other_licence,

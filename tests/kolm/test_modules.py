@@ -1,0 +1,138 @@
+"""The module manifest: names, partition, agreement with itself."""
+
+from typing import Any
+
+import pytest
+
+from kolm.errors import ArtifactError, VerificationError
+from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
+
+DIGEST = "ab" * 32
+OTHER = "cd" * 32
+FILE = Origin(file="model.safetensors", key="k", relation="identical")
+ADDED = Origin(file=None, key=None, relation="absent")
+
+
+def frozen(name: str, **changes: Any) -> Parameter:
+    fields = {"name": name, "shape": [2, 3], "dtype": "float32", "part": "vision", "state": "frozen"}
+    return Parameter(
+        **{**fields, "before": DIGEST, "after": DIGEST, "base": FILE, "gradient": None, **changes}
+    )
+
+
+def trained(name: str, **changes: Any) -> Parameter:
+    seen = Gradient(seen=True, max_norm=0.5)
+    fields = {"part": "language", "state": "trainable", "before": None, "base": ADDED, "gradient": seen}
+    return frozen(name, **{**fields, **changes})
+
+
+def manifest(*parameters: Parameter, buffers: tuple[Buffer, ...] = ()) -> ModuleManifest:
+    return ModuleManifest.of(
+        family="qwen2_5_vl", model_type="qwen2_5_vl", parameters=list(parameters), buffers=list(buffers)
+    )
+
+
+WHOLE = (
+    frozen("language_model.layers.0.q_proj.weight", part="language"),
+    trained("language_model.layers.0.q_proj.lora_A"),
+    trained("language_model.layers.0.q_proj.lora_B"),
+    frozen("visual.blocks.0.w"),
+    frozen("visual.merger.w", part="projector"),
+)
+
+
+LAYER = "language_model.layers.0.q_proj"
+PROJECTOR = "multi_modal_projector"
+WRAPPED = "base_model.model.model."
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (f"{WRAPPED}{LAYER}.lora_A.default.weight", f"{LAYER}.lora_A"),
+        (f"{WRAPPED}{LAYER}.lora_A.weight", f"{LAYER}.lora_A"),
+        (f"{WRAPPED}{LAYER}.base_layer.weight", f"{LAYER}.weight"),
+        (f"{WRAPPED}{LAYER}.lora_magnitude_vector.default.weight", f"{LAYER}.lora_magnitude_vector"),
+        (f"{WRAPPED}{PROJECTOR}.modules_to_save.default.linear_1.weight", f"{PROJECTOR}.linear_1.weight"),
+        (f"{WRAPPED}{PROJECTOR}.original_module.linear_1.weight", f"{PROJECTOR}.linear_1.weight"),
+        ("base_model.model.lm_head.weight", "lm_head.weight"),
+        ("model.visual.merger.ln_q.weight", "visual.merger.ln_q.weight"),
+        ("visual.merger.ln_q.weight", "visual.merger.ln_q.weight"),
+    ],
+)
+def test_names_carry_no_wrapper_and_no_adapter_name(key: str, name: str):
+    assert plain_name(key) == name
+
+
+def test_bytes_are_read_back_to_the_same_manifest():
+    whole = manifest(*WHOLE)
+    assert ModuleManifest.parse(whole.to_bytes()) == whole
+    whole.check()
+
+
+def test_the_short_lists_stand_with_vision_first():
+    whole = manifest(*WHOLE)
+    assert whole.frozen_modules[0] == "visual.blocks.*"
+    assert set(whole.frozen_modules) == {
+        "visual.blocks.*",
+        "visual.merger",
+        "language_model.layers.*.q_proj.weight",
+    }
+    assert whole.part_states() == {
+        "language": ["frozen", "trainable"],
+        "projector": ["frozen"],
+        "vision": ["frozen"],
+    }
+
+
+def test_sizes_tell_added_elements_from_the_bases_own():
+    whole = manifest(*WHOLE)
+    assert whole.size("language") == 18
+    assert whole.size("language", added=True) == 12
+    assert whole.size("language", added=False) == 6
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (manifest(*WHOLE, WHOLE[0]), "E_MODULES_MISMATCH"),
+        (manifest(*WHOLE).model_copy(update={"frozen_modules": ["visual"]}), "E_MODULES_MISMATCH"),
+        (manifest(*WHOLE).model_copy(update={"trainable_modules": []}), "E_MODULES_MISMATCH"),
+        (manifest(*WHOLE).model_copy(update={"trainable_modules": ["language_model"]}), "E_MODULES_MISMATCH"),
+        (
+            manifest(*WHOLE, frozen("visual.x", gradient=Gradient(seen=True, max_norm=1.0))),
+            "E_MODULES_MISMATCH",
+        ),
+        (manifest(*WHOLE, trained("visual.y", gradient=None)), "E_MODULES_MISMATCH"),
+        (manifest(*WHOLE, frozen("visual.z", after=OTHER)), "E_FROZEN_CHANGED"),
+        (
+            manifest(
+                *WHOLE,
+                buffers=(
+                    Buffer(
+                        name="visual.inv_freq",
+                        shape=[2],
+                        dtype="float32",
+                        part="vision",
+                        base=ADDED,
+                        before=DIGEST,
+                        after=OTHER,
+                    ),
+                ),
+            ),
+            "E_FROZEN_CHANGED",
+        ),
+    ],
+    ids=["twice", "too-wide", "too-short", "overlapping", "gradient", "no-gradient", "changed", "buffer"],
+)
+def test_a_manifest_that_disagrees_with_itself_is_refused(broken: ModuleManifest, check: str):
+    with pytest.raises(VerificationError) as error:
+        broken.check()
+    assert error.value.check == check
+
+
+def test_an_unknown_member_is_refused():
+    data = manifest(*WHOLE).to_bytes().replace(b'{"buffers"', b'{"aside":1,"buffers"')
+    with pytest.raises(ArtifactError, match="aside") as error:
+        ModuleManifest.parse(data)
+    assert error.value.check == "E_SCHEMA"
