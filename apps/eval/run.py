@@ -7,8 +7,9 @@ Four outputs are made for each row: `base`, `tuned`, and two blind controls of t
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from kolm.answers import Answer, Answerer
 from kolm.cid import CID, sha256_hex
 from kolm.dataset import ImagePart, TextPart, Turn
 from kolm.errors import EvalError
@@ -21,24 +22,6 @@ WARM_UP = 3
 
 Progress = Callable[[str, int, int], None]
 """Called after each question with (what is running, done, in all)."""
-
-
-class Answer(Protocol):
-    """What a model said; see `apps.trainer.generate.Answer`."""
-
-    text: str
-    tokens: int
-    finish: str
-    prompt_tokens: int
-    image_tokens: int
-    patches: int
-
-
-class Answerer(Protocol):
-    """A model that can be asked."""
-
-    def ask(self, turns: Sequence[Turn], images: Sequence[Any], *, max_new_tokens: int) -> Answer:
-        """Return the greedy answer to a conversation."""
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,19 @@
 """Ask a model: the base alone, or the base with an adapter, one question at a time, greedy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apps.trainer.collate import Encoder
 from apps.trainer.freeze import tensor_digest
 from apps.trainer.load import Base, load_model, load_processor, quiet
+from kolm.answers import Answer
 from kolm.errors import EvalError
 from kolm.modules import ModuleManifest, plain_name
 from kolm.rows import Turn
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model said to one question."""
-
-    text: str
-    """Decoded without special tokens, white space around it removed."""
-    tokens: int
-    """Generated tokens, the end-of-turn token included."""
-    finish: str
-    """`stop` when the model ended its turn, `length` when it was cut off."""
-    prompt_tokens: int
-    """Tokens of the question, image tokens included."""
-    image_tokens: int
-    patches: int
-
-
-class Answerer:
+class LoadedModel:
     """A loaded model with its processor."""
 
     def __init__(self, model: Any, encoder: Encoder) -> None:
@@ -64,7 +48,7 @@ class Answerer:
         return set(ends) if isinstance(ends, list) else {ends}
 
 
-def open_answerer(
+def open_model(
     base: Base,
     *,
     adapter: Path | None = None,
@@ -72,7 +56,7 @@ def open_answerer(
     device: str = "cpu",
     min_pixels: int | None = None,
     max_pixels: int | None = None,
-) -> Answerer:
+) -> LoadedModel:
     """Load a base, with an adapter if one is given, ready to be asked.
 
     With a manifest, every tensor the adapter put into the live model is compared with the digest the
@@ -86,7 +70,7 @@ def open_answerer(
             _check_loaded(model, manifest)
     model.eval()
     processor = load_processor(base.directory, min_pixels=min_pixels, max_pixels=max_pixels)
-    return Answerer(model, Encoder(processor, model.config, base.family))
+    return LoadedModel(model, Encoder(processor, model.config, base.family))
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

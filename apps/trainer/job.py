@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer import steps
-from apps.trainer.generate import Answerer, open_answerer
+from apps.trainer.generate import LoadedModel, open_model
 from apps.trainer.load import PROCESSOR_FILES, Base, find_base, load_processor, meta_model, remember_base
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.vlm import TrainResult, VLMTrainer, device_of
@@ -111,13 +111,13 @@ class Job:
             progress=progress,
         ).train()
 
-    def open_base(self) -> Answerer:
+    def open_base(self) -> LoadedModel:
         """Load the base alone, to be asked."""
-        return open_answerer(self.base, device=self._device(), **self._pixels)
+        return open_model(self.base, device=self._device(), **self._pixels)
 
-    def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> Answerer:
+    def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> LoadedModel:
         """Load the base with the adapter as it was saved, to be asked."""
-        return open_answerer(
+        return open_model(
             self.base, adapter=adapter, manifest=manifest, device=self._device(), **self._pixels
         )
 

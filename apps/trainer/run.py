@@ -1,8 +1,8 @@
 """Use a compiled model from Python: one question, or a whole table of them.
 
-from apps.trainer.run import CompiledModel
-with CompiledModel.open("digits.kolm") as model:
-    model.ask(["digit.png"], "Which digit is written in this picture? Answer with one word.")
+    from apps.trainer.run import CompiledModel
+    with CompiledModel.open("digits.kolm") as model:
+        model.ask(["digit.png"], "Which digit is written in this picture? Answer with one word.")
 """
 
 import csv
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from apps.trainer.generate import Answerer, open_answerer
+from apps.trainer.generate import LoadedModel, open_model
 from apps.trainer.load import recall_base
 from kolm.artifact import Artifact
 from kolm.errors import DataError
@@ -26,8 +26,8 @@ from kolm.rows import ImagePart, TextPart, Turn, check_text
 class CompiledModel:
     """A base with the adapter of one artifact, ready to be asked."""
 
-    def __init__(self, answerer: Answerer, *, max_new_tokens: int) -> None:
-        self._answerer = answerer
+    def __init__(self, model: LoadedModel, *, max_new_tokens: int) -> None:
+        self._model = model
         self._max_new_tokens = max_new_tokens
 
     @classmethod
@@ -48,9 +48,9 @@ class CompiledModel:
             adapter = Path(folder)
             for name in opened.members("adapter"):
                 (adapter / Path(name).name).write_bytes(opened.read(name))
-            answerer = open_answerer(found, adapter=adapter, manifest=opened.modules, **limits)
+            model = open_model(found, adapter=adapter, manifest=opened.modules, **limits)
             longest = max_new_tokens or int(opened.lock.generation["max_new_tokens"])
-            yield cls(answerer, max_new_tokens=longest)
+            yield cls(model, max_new_tokens=longest)
 
     def ask(self, images: Sequence[Any], prompt: str, *, root: Path | None = None) -> str:
         """Return the greedy answer to a question about images: paths, PIL images or base64.
@@ -61,7 +61,7 @@ class CompiledModel:
         cids = [gallery.add(image) for image in images]
         content = (*(ImagePart(cid) for cid in cids), TextPart(check_text(prompt, what="prompt")))
         pictures = [gallery.image(cid) for cid in cids]
-        return self._answerer.ask([Turn("user", content)], pictures, max_new_tokens=self._max_new_tokens).text
+        return self._model.ask([Turn("user", content)], pictures, max_new_tokens=self._max_new_tokens).text
 
 
 def answer_table(model: CompiledModel, rows: Path, *, out: Path) -> int:

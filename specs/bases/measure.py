@@ -1,8 +1,8 @@
 """Measure a small base on real handwritten digits: python specs/bases/measure.py DIR.
 
-The pictures are scikit-learn's `load_digits` (the UCI optical digits, 8 x 8 cells), bright ink on black, enlarged
-to the base's own input size. They are never used to build a base; here they tell how well it reads
-them untouched, and how well after a short LoRA training of the language tower.
+The pictures are scikit-learn's `load_digits` (the UCI optical digits, 8 x 8 cells, bright ink on black),
+enlarged as kolm's demo does. They are never used to build a base; here they tell how well it reads them untouched,
+and how well after a short LoRA training of its language tower.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from typing import Any
 import numpy as np
 import peft
 import torch
-import torch.nn.functional as F
 import transformers
 from loading import load_processor
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from sklearn.datasets import load_digits
-from synth import SIDE, WORDS, draw_digit
+from synth import WORDS, draw_digit
+from torch.nn.functional import cross_entropy, pad
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
+SIDE = 64
+EPOCHS = 12
 PROMPT = "Which digit is written in this picture? Answer with one word."
 
 
-def real_digits(side: int) -> tuple[list[Image.Image], list[str]]:
+def real_digits() -> tuple[list[Image.Image], list[str]]:
     """Return the 1797 real digits in a fixed shuffled order: 1200 train, 97 validation, 500 held out."""
     data = load_digits()
     order = np.random.RandomState(0).permutation(len(data.images))
     cells = np.round(data.images[order] * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     pictures = [
-        Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC).convert("RGB") for c in cells
+        Image.fromarray(c).resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB") for c in cells
     ]
     return pictures, [WORDS[target] for target in data.target[order]]
 
@@ -110,12 +112,12 @@ def tune(
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 20) * (1 - step / steps)
             batch = {name: value[chosen] for name, value in everything.items()}
-            target = F.pad(labels[chosen][:, 1:], (0, 1), value=-100)  # [B, T]
+            target = pad(labels[chosen][:, 1:], (0, 1), value=-100)  # [B, T]
             keep = target != -100
             logits = tuned(
                 **batch, pixel_values=pixels[chosen].flatten(0, 1), logits_to_keep=keep, use_cache=False
             ).logits
-            loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target[keep])
+            loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), target[keep])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -123,18 +125,18 @@ def tune(
     return tuned
 
 
-def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 12) -> dict[str, Any]:
+def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
     """Score the base untouched, then after LoRA with each seed, with the pictures and with plain grey."""
     torch.set_num_threads(2)
     processor = load_processor(base_dir)
-    pictures, truth = real_digits(SIDE)
+    pictures, truth = real_digits()
     held_out, expected = pictures[1297:], truth[1297:]
     grey = [Image.new("RGB", (SIDE, SIDE), (128, 128, 128))] * len(held_out)
     rng = np.random.default_rng(977)
     drawn = [(digit, draw_digit(rng, digit)) for digit in range(10) for _ in range(30)]
     model = AutoModelForImageTextToText.from_pretrained(base_dir)
     figures: dict[str, Any] = {
-        "prompt": PROMPT, "side": SIDE, "epochs": epochs, "seeds": seeds,
+        "prompt": PROMPT, "side": SIDE, "epochs": EPOCHS, "seeds": seeds,
         "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__,
         "zero_shot": share_right(answers(model, processor, held_out), expected),
         "synthetic": share_right(answers(model, processor, [p for _, p in drawn]), [WORDS[d] for d, _ in drawn]),
@@ -145,7 +147,7 @@ def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 12
         started = time.monotonic()
         projector = hasattr(model.model, "multi_modal_projector")
         tuned = tune(
-            model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=epochs
+            model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=EPOCHS
         )
         figures["seconds"] = max(figures["seconds"], time.monotonic() - started)
         figures["tuned"].append(share_right(answers(tuned, processor, held_out), expected))

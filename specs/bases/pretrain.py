@@ -1,7 +1,7 @@
 """Build one of the small vision-language bases from nothing: python specs/bases/pretrain.py NAME --out DIR.
 
-Two threads and fixed seeds make a rebuild on the same kind of CPU give the same bytes. No network is used and no
-real picture is ever trained on; `--measure` scores the result on real digits afterwards (measure.py).
+Two threads and fixed seeds make a rebuild on the same kind of CPU give the same bytes. No network is used and
+no real picture is ever trained on; `--measure` scores the result on real digits afterwards (measure.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def messages_of(row: Row) -> list[dict[str, Any]]:
 
 
 class Collator:
-    """Turns rows into batches with the processor's own pixels and tokens, and labels on assistant tokens only."""
+    """Turns rows into batches: the processor's own pixels and tokens, labels on assistant tokens only."""
 
     def __init__(self, processor: ProcessorMixin, base: Base) -> None:
         self.pictures = processor.image_processor

@@ -26,6 +26,7 @@ VOCABULARY = 512
 
 END = "<|im_end|>"
 PAD = "<|endoftext|>"
+QWEN_MARKS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -74,8 +75,8 @@ class Base:
 
 
 def qwen_processor(tokenizer: PreTrainedTokenizerFast) -> ProcessorMixin:
-    """Make the Qwen2.5-VL processor: patches of 8 pixels, square pictures become 48 x 48 and so 9 image tokens."""
-    # The bounds leave room on both sides of 48 * 48 = 2304, so that rounding never tips a square picture over.
+    """Make the Qwen2.5-VL processor: a square picture becomes 48 x 48 pixels, 36 patches, 9 image tokens."""
+    # The bounds leave room on both sides of 48 * 48 = 2304, so that rounding tips no square picture over.
     pictures = Qwen2VLImageProcessorPil(
         patch_size=8, temporal_patch_size=2, merge_size=2, min_pixels=2250, max_pixels=2400,
         image_mean=[0.5] * 3, image_std=[0.5] * 3,
@@ -105,7 +106,7 @@ def qwen_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         vision_config=vision, text_config=text, tie_word_embeddings=True,
         image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"), vision_end_token_id=token("<|vision_end|>"),
-        bos_token_id=None, eos_token_id=token(END), pad_token_id=token(PAD), initializer_range=0.04,
+        bos_token_id=None, eos_token_id=token(END), pad_token_id=token(PAD),
     )  # fmt: skip
 
 
@@ -125,23 +126,24 @@ def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     """Describe the LLaVA base: 5 CLIP layers of width 64 of which 4 are read, 2 Llama layers of width 128."""
     token = tokenizer.convert_tokens_to_ids
     vision = {
-        "model_type": "clip_vision_model", "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 5,
-        "num_attention_heads": 4, "image_size": SIDE, "patch_size": 12, "projection_dim": 64,
+        "model_type": "clip_vision_model", "hidden_size": 64, "intermediate_size": 256,
+        "num_hidden_layers": 5, "num_attention_heads": 4, "image_size": SIDE, "patch_size": 12, "projection_dim": 64,
     }  # fmt: skip
     text = {
         "model_type": "llama", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2,
-        "initializer_range": 0.08, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY, "max_position_embeddings": 4096,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY,
+        "max_position_embeddings": 4096, "initializer_range": 0.08,
         "bos_token_id": None, "eos_token_id": token(END), "pad_token_id": token(PAD),
     }  # fmt: skip
     return LlavaConfig(
         vision_config=vision, text_config=text, tie_word_embeddings=True, image_token_index=token("<image>"),
         image_seq_length=16, vision_feature_layer=-2, vision_feature_select_strategy="default",
-        bos_token_id=None, eos_token_id=token(END), pad_token_id=token(PAD), initializer_range=0.04,
+        bos_token_id=None, eos_token_id=token(END), pad_token_id=token(PAD),
     )  # fmt: skip
 
 
 def build_tokenizer(base: Base) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE on the texts of the synthetic task; bytes as alphabet, so every text has tokens."""
+    """Train a byte-level BPE on the texts of the lessons; bytes are its alphabet, so any text has tokens."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -160,17 +162,9 @@ def build_tokenizer(base: Base) -> PreTrainedTokenizerFast:
 
 BASES = {
     "qwen2_5_vl-tiny": Base(
-        specials=(
-            PAD,
-            "<|im_start|>",
-            END,
-            "<|vision_start|>",
-            "<|vision_end|>",
-            "<|image_pad|>",
-            "<|video_pad|>",
-        ),
+        specials=(PAD, "<|im_start|>", END, *QWEN_MARKS),
         image_mark="<|vision_start|><|image_pad|><|vision_end|>",
-        image_token="<|image_pad|>",
+        image_token="<|image_pad|>",  # noqa: S106  a token of text
         image_tokens=9,
         processor=qwen_processor,
         config=qwen_config,
@@ -178,7 +172,7 @@ BASES = {
     "llava-tiny": Base(
         specials=(PAD, "<|im_start|>", END, "<image>"),
         image_mark="<image>\\n",
-        image_token="<image>",
+        image_token="<image>",  # noqa: S106  a token of text
         image_tokens=16,
         processor=llava_processor,
         config=llava_config,

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from apps.eval.run import WARM_UP, evaluate, shuffled_images
+from kolm.answers import Answer
 from kolm.errors import EvalError
 from kolm.images import to_png
 from kolm.pack import EvalPack, load_pack
@@ -16,14 +16,8 @@ from kolm.pack import EvalPack, load_pack
 GREY = (128, 128, 128)
 
 
-@dataclass(frozen=True)
-class Said:
-    text: str
-    tokens: int = 2
-    finish: str = "stop"
-    prompt_tokens: int = 20
-    image_tokens: int = 9
-    patches: int = 36
+def said(text: str) -> Answer:
+    return Answer(text, tokens=2, finish="stop", prompt_tokens=20, image_tokens=9, patches=36)
 
 
 class Reader:
@@ -32,14 +26,14 @@ class Reader:
     def __init__(self, log: list[str]) -> None:
         self.log = log
 
-    def ask(self, turns: Sequence, images: Sequence[Image.Image], *, max_new_tokens: int) -> Said:
+    def ask(self, turns: Sequence, images: Sequence[Image.Image], *, max_new_tokens: int) -> Answer:
         red, green, blue = images[0].getpixel((0, 0))
         self.log.append(turns[-1].text)
-        return Said("grey" if (red, green, blue) == GREY else f"{red}")
+        return said("grey" if (red, green, blue) == GREY else f"{red}")
 
 
 class Broken:
-    def ask(self, turns: Sequence, images: Sequence[Image.Image], *, max_new_tokens: int) -> Said:
+    def ask(self, turns: Sequence, images: Sequence[Image.Image], *, max_new_tokens: int) -> Answer:
         raise RuntimeError("out of memory\nlong trace")
 
 
@@ -67,11 +61,17 @@ def test_each_row_holds_four_outputs_with_their_scores(pack: EvalPack):
     )
     assert [row["id"] for row in outputs.rows] == [row.id for row in pack.rows]
     for row, asked in zip(outputs.rows, pack.rows, strict=True):
-        said = row["outputs"]
-        assert said["base"]["raw"] == said["tuned"]["raw"] == asked.gold[0]
-        assert said["tuned"]["score"] == 1
-        assert said["grey"] == {"raw": "grey", "extracted": "grey", "score": 0, "tokens": 2, "finish": "stop"}
-        assert said["shuffled"]["raw"] != asked.gold[0]
+        outputs_of = row["outputs"]
+        assert outputs_of["base"]["raw"] == outputs_of["tuned"]["raw"] == asked.gold[0]
+        assert outputs_of["tuned"]["score"] == 1
+        assert outputs_of["grey"] == {
+            "raw": "grey",
+            "extracted": "grey",
+            "score": 0,
+            "tokens": 2,
+            "finish": "stop",
+        }
+        assert outputs_of["shuffled"]["raw"] != asked.gold[0]
         assert (row["prompt_tokens"], row["image_tokens"], row["patches"]) == (20, 9, 36)
     assert len(outputs.base_ns) == len(outputs.tuned_ns) == len(pack.rows)
     assert all(ns > 0 for ns in outputs.base_ns + outputs.tuned_ns)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from apps.trainer.generate import open_answerer
+from apps.trainer.generate import open_model
 from kolm.dataset import ImagePart, TextPart, Turn
 from kolm.errors import EvalError
 from tests.digits import PROMPT, digits
@@ -23,22 +23,22 @@ def answers(answerer, count: int = 8) -> list[str]:
 
 
 def test_an_answer_ends_where_the_model_ends_its_turn(qwen: Run):
-    answer = open_answerer(qwen.trainer.base).ask(ASKED, [digits(1)[0][0]], max_new_tokens=8)
+    answer = open_model(qwen.trainer.base).ask(ASKED, [digits(1)[0][0]], max_new_tokens=8)
     assert answer.finish == "stop"
     assert 0 < answer.tokens <= 8
     assert answer.image_tokens == 9
     assert answer.patches == 36
     assert answer.prompt_tokens > answer.image_tokens
-    cut = open_answerer(qwen.trainer.base).ask(ASKED, [digits(1)[0][0]], max_new_tokens=1)
+    cut = open_model(qwen.trainer.base).ask(ASKED, [digits(1)[0][0]], max_new_tokens=1)
     assert (cut.tokens, cut.finish) == (1, "length")
 
 
 @pytest.mark.parametrize("run", ["qwen", "llava"])
 def test_the_saved_adapter_answers_and_the_base_alone_is_unchanged(run: str, request: pytest.FixtureRequest):
     chosen: Run = request.getfixturevalue(run)
-    base = open_answerer(chosen.trainer.base)
+    base = open_model(chosen.trainer.base)
     before = answers(base)
-    tuned = open_answerer(
+    tuned = open_model(
         chosen.trainer.base, adapter=chosen.result.adapter_dir, manifest=chosen.result.manifest
     )
     answers(tuned)
@@ -66,4 +66,4 @@ def test_an_adapter_that_loads_only_in_part_is_refused(qwen: Run, tmp_path: Path
     del weights[lost]
     save_file(weights, folder / "adapter_model.safetensors")
     with pytest.raises(EvalError, match="did not load as they were saved"):
-        open_answerer(qwen.trainer.base, adapter=folder, manifest=qwen.result.manifest)
+        open_model(qwen.trainer.base, adapter=folder, manifest=qwen.result.manifest)
