@@ -1,9 +1,4 @@
-"""Use a compiled model from Python: one question, or a whole table of them.
-
-    from apps.trainer.run import CompiledModel
-    with CompiledModel.open("digits.kolm") as model:
-        model.ask(["digit.png"], "Which digit is written in this picture? Answer with one word.")
-"""
+"""Use a compiled model from Python: one question, or a whole table of them."""
 
 import csv
 import io
@@ -24,7 +19,10 @@ from kolm.rows import ImagePart, TextPart, Turn, check_text
 
 
 class CompiledModel:
-    """A base with the adapter of one artifact, ready to be asked."""
+    """A base with the adapter of one artifact, ready to be asked.
+
+    `with CompiledModel.open("digits.kolm") as model: model.ask(["digit.png"], "Which digit is it?")`
+    """
 
     def __init__(self, model: LoadedModel, *, max_new_tokens: int) -> None:
         self._model = model

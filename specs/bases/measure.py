@@ -18,7 +18,7 @@ import peft
 import torch
 import transformers
 from loading import load_processor
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from sklearn.datasets import load_digits
 from synth import WORDS, draw_digit
@@ -28,6 +28,7 @@ from transformers.processing_utils import ProcessorMixin
 
 SIDE = 64
 EPOCHS = 12
+RATE = 2e-3
 PROMPT = "Which digit is written in this picture? Answer with one word."
 
 
@@ -69,59 +70,56 @@ def share_right(said: list[str], truth: list[str]) -> float:
     return float(np.mean([a == b for a, b in zip(said, truth, strict=True)]))
 
 
-def tune(
-    model: PreTrainedModel, processor: ProcessorMixin, pictures: list[Image.Image], truth: list[str],
-    seed: int, projector: bool, epochs: int, rate: float = 2e-3,
-) -> torch.nn.Module:  # fmt: skip
-    """Train LoRA on the language tower, and the projector in full where it is to be trained; return the PEFT model."""
-    torch.manual_seed(seed)
+def examples(
+    processor: ProcessorMixin, pictures: list[Image.Image], truth: list[str]
+) -> dict[str, torch.Tensor]:
+    """Return everything the model takes for each picture with its answer, and targets on the answer alone."""
+    opening = processor.apply_chat_template([user_turn(PROMPT)], add_generation_prompt=True)
+    texts = [opening + word + processor.tokenizer.eos_token for word in truth]
+    batch = processor(text=texts, images=[[p] for p in pictures], padding=True, return_tensors="pt")
+    start = processor(text=opening, images=[pictures[0]], return_tensors="pt")["input_ids"].shape[1]
+    targets = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)  # [N, T]
+    targets[:, :start] = -100
+    pixels = batch["pixel_values"]  # Qwen: patches of all pictures in one list; LLaVA: one picture per row
+    return {
+        **batch,
+        "pixel_values": pixels.unflatten(0, (len(pictures), -1)),  # [N, patches or 1, ...]
+        "targets": pad(targets[:, 1:], (0, 1), value=-100),  # [N, T]: position t predicts token t + 1
+    }
+
+
+def with_lora(model: PreTrainedModel) -> PeftModel:
+    """Freeze the model; add LoRA to every linear layer of its language tower, and free an outside projector."""
     tower = model.get_decoder()
     path = next(name for name, module in model.named_modules() if module is tower)
-    leaves = [
-        f"{path}.{name}" for name, module in tower.named_modules() if isinstance(module, torch.nn.Linear)
-    ]
-    whole = ["model.multi_modal_projector"] if projector else None
-    tuned = get_peft_model(
-        model, LoraConfig(r=16, lora_alpha=32, target_modules=leaves, modules_to_save=whole)
+    linear = [name for name, module in tower.named_modules() if isinstance(module, torch.nn.Linear)]
+    projector = ["model.multi_modal_projector"] if hasattr(model.model, "multi_modal_projector") else None
+    targets = [f"{path}.{name}" for name in linear]
+    return get_peft_model(
+        model, LoraConfig(r=16, lora_alpha=32, target_modules=targets, modules_to_save=projector)
     )
-    batch_size, count = 32, len(pictures)
-    steps = epochs * -(-count // batch_size)
-    chats = [[user_turn(PROMPT), {"role": "assistant", "content": word}] for word in truth]
-    texts = [processor.apply_chat_template(chat) for chat in chats]
-    opening = processor(
-        text=processor.apply_chat_template(chats[0][:1], add_generation_prompt=True), images=[pictures[0]]
-    )
-    start = len(opening["input_ids"][0])
-    everything = processor(text=texts, images=[[p] for p in pictures], padding=True, return_tensors="pt")
-    per_picture = everything["pixel_values"].shape[0] // count
-    pixels = everything.pop("pixel_values").unflatten(0, (count, per_picture))
-    labels = everything["input_ids"].masked_fill(everything["attention_mask"] == 0, -100)  # [N, T]
-    labels[:, :start] = -100
-    end = everything["input_ids"] == processor.tokenizer.eos_token_id
-    labels[:, start:].masked_fill_(torch.cumsum(end[:, start:], 1) - end[:, start:].long() > 0, -100)
-    optimizer = torch.optim.AdamW(
-        [p for p in tuned.parameters() if p.requires_grad], lr=rate, weight_decay=0.0
-    )
+
+
+def tune(model: PreTrainedModel, rows: dict[str, torch.Tensor], seed: int) -> PeftModel:
+    """Train LoRA in batches of 32; the learning rate rises over 20 steps, then falls linearly."""
+    torch.manual_seed(seed)
+    tuned = with_lora(model).train()
+    free = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(free, lr=RATE, weight_decay=0.0)
     rng = np.random.default_rng(seed)
-    step = 0
-    tuned.train()
-    for _ in range(epochs):
-        order = rng.permutation(count)
-        for first in range(0, count, batch_size):
-            chosen = torch.from_numpy(order[first : first + batch_size])
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / 20) * (1 - step / steps)
-            batch = {name: value[chosen] for name, value in everything.items()}
-            target = pad(labels[chosen][:, 1:], (0, 1), value=-100)  # [B, T]
-            keep = target != -100
-            logits = tuned(
-                **batch, pixel_values=pixels[chosen].flatten(0, 1), logits_to_keep=keep, use_cache=False
-            ).logits
-            loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), target[keep])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            step += 1
+    orders = [torch.from_numpy(rng.permutation(len(rows["targets"]))) for _ in range(EPOCHS)]
+    chunks = [chunk for order in orders for chunk in order.split(32)]
+    for step, chosen in enumerate(chunks):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / 20) * (1 - step / len(chunks))
+        batch = {name: value[chosen] for name, value in rows.items()}
+        targets = batch.pop("targets")  # [B, T]
+        pixels = batch.pop("pixel_values").flatten(0, 1)
+        keep = targets != -100  # [B, T]
+        logits = tuned(**batch, pixel_values=pixels, logits_to_keep=keep, use_cache=False).logits
+        optimizer.zero_grad(set_to_none=True)
+        cross_entropy(logits.reshape(-1, logits.shape[-1]), targets[keep]).backward()
+        optimizer.step()
     return tuned
 
 
@@ -145,10 +143,7 @@ def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any
     for seed in seeds:
         model = AutoModelForImageTextToText.from_pretrained(base_dir)
         started = time.monotonic()
-        projector = hasattr(model.model, "multi_modal_projector")
-        tuned = tune(
-            model, processor, pictures[:1200], truth[:1200], seed=seed, projector=projector, epochs=EPOCHS
-        )
+        tuned = tune(model, examples(processor, pictures[:1200], truth[:1200]), seed)
         figures["seconds"] = max(figures["seconds"], time.monotonic() - started)
         figures["tuned"].append(share_right(answers(tuned, processor, held_out), expected))
         figures["grey"].append(share_right(answers(tuned, processor, grey), expected))
