@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	BIN=$(BIN) DEMO=$(DEMO) PORT=$(PORT) sh specs/demo.sh
+	@BIN=$(BIN) DEMO=$(DEMO) PORT=$(PORT) sh specs/demo.sh
 
 test: install
 	$(BIN)/pytest

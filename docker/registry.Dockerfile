@@ -2,11 +2,11 @@
 #   docker build -f docker/registry.Dockerfile -t kolm-registry .
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY kolm kolm
 COPY apps apps
 COPY registry registry
-RUN python -m venv /opt/kolm && /opt/kolm/bin/pip install --no-cache-dir ".[registry]"
+RUN python -m venv /opt/kolm && /opt/kolm/bin/pip install --no-cache-dir -c constraints.txt ".[registry]"
 
 FROM python:3.11-slim
 # Uploads are verified and stored as this user; it owns nothing but /data.

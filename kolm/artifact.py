@@ -2,7 +2,7 @@
 
 The format is specs/formats/artifact.md. The container is `kolm.container`'s strict ZIP; this module
 knows which members an artifact has, what each is for, and the two documents that describe them:
-`manifest.json` (what is inside, and which base it needs) and `spec.lock.json` (everything resolved).
+`manifest.json` (what is inside, and which base it needs) and `spec.lock.json` (`kolm.lock`).
 """
 
 import re
@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import CID, sha256_hex, sha256_hex_of_file
 from kolm.container import Container, write_container
 from kolm.errors import ArtifactError, VerificationError
+from kolm.lock import Base, Lock
 from kolm.modules import ModuleManifest
 from kolm.schema import Closed, Count, Hex, read_model
 
@@ -47,25 +46,6 @@ _OPEN: tuple[tuple[re.Pattern[str], Role], ...] = (
 )
 
 
-class BaseFile(Closed):
-    """One file of the base model."""
-
-    path: str
-    """Relative to the base's root, with `/`."""
-    sha256: Hex
-    bytes: Count
-
-
-class Base(Closed):
-    """The base model that the adapter belongs to."""
-
-    model: str
-    """Hub id or name, as the spec gives it."""
-    revision: str | None
-    licence: str | None
-    files: list[BaseFile]
-
-
 class Member(Closed):
     """One member other than the manifest itself."""
 
@@ -84,61 +64,6 @@ class Manifest(Closed):
     family: str
     base: Base
     members: list[Member]
-
-
-class LockedSeed(Closed):
-    """The seed the spec asks for and the one training uses (specs/formats/trainlog.md 3)."""
-
-    spec: Count
-    effective: Count
-
-
-class LockedGate(Closed):
-    """Thresholds of the gate that the spec sets."""
-
-    k: float
-
-
-class LockedBudget(Closed):
-    """What an answer may cost."""
-
-    latency_p95_s: Annotated[float, Field(gt=0)]
-
-
-class LockedEval(Closed):
-    """How the eval is judged."""
-
-    min_accuracy: float
-    gate: LockedGate
-    budget: LockedBudget
-    seed: Count
-
-
-class LockedCost(Closed):
-    """Parameter counts that the C axis multiplies with token counts."""
-
-    language_params: Count
-    added_params: Count
-    vision_params: Count
-
-
-class Lock(Closed):
-    """`spec.lock.json`: everything that changes an output byte, resolved."""
-
-    kind: Literal["kolm-lock/1"]
-    base: Base
-    seed: LockedSeed
-    config: dict[str, Any]
-    """The whole trainer configuration, defaults included."""
-    targets: list[str]
-    """Full names of the modules that carry LoRA factors."""
-    processor: dict[str, Any]
-    metrics: dict[str, str]
-    """Metric id of each slice of the eval pack."""
-    generation: dict[str, Any]
-    eval: LockedEval
-    cost: LockedCost
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -248,6 +173,22 @@ def check_members(artifact: Artifact) -> None:
         if seen[member.path] != (member.bytes, member.sha256)
     ]
     _none_of(wrong, "not the bytes that manifest.json lists", check="E_MEMBER_DIGEST")
+    _check_processor(artifact)
+
+
+def _check_processor(artifact: Artifact) -> None:
+    """The processor's files are the base's own: another tokenizer would be another model."""
+    base = {file.path: file.sha256 for file in artifact.manifest.base.files}
+    if [file.path for file in artifact.manifest.base.files] != sorted(base):
+        raise VerificationError(
+            "manifest.json does not list the base's files once each, sorted", check="E_SCHEMA"
+        )
+    foreign = [
+        name
+        for name in artifact.members("processor")
+        if base.get(name.removeprefix("processor/")) != artifact.container.sha256(name)
+    ]
+    _none_of(foreign, "not the base's file of this name", check="E_MEMBER_DIGEST")
 
 
 def _none_of(names: list[str], defect: str, *, check: str) -> None:

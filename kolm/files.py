@@ -9,8 +9,8 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +62,7 @@ class AtomicFile:
 
     def __enter__(self) -> BinaryIO:
         try:
-            if self._path.exists() and not self._path.is_file():
-                raise StorageError(f"cannot write {self._path}: it is not a plain file", hint="name a file")
+            _require_plain(self._path)
             self._handle = open(self._temporary, "xb", opener=self._create)
         except OSError as err:
             raise refusal(err, action="write", path=self._path) from err
@@ -114,6 +113,47 @@ def replace(source: Path, *, target: Path) -> None:
             os.fsync(handle.fileno())
         source.replace(target)
         _sync_folder(target.parent)
+    except OSError as err:
+        raise refusal(err, action="write", path=target) from err
+
+
+def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Give finished files their names, (source, target) each: all of them, or none.
+
+    Every target is looked at before the first file moves; the files that had the names wait beside the
+    sources, which is on the same file system, and come back when a later move fails. Raises StorageError.
+    """
+    for _, target in moves:
+        _require_plain(target)
+    with ExitStack() as undo:
+        for source, target in moves:
+            if os.path.lexists(target):
+                aside = source.with_name(f".{source.name[:100]}.{secrets.token_hex(8)}.old")
+                _rename(target, aside)
+                undo.callback(_rename, aside, target)
+            undo.callback(_take_back, source, target)
+            replace(source, target=target)
+        undo.pop_all()
+
+
+def _take_back(source: Path, target: Path) -> None:
+    """Undo a move; one that did not happen left its source where it was."""
+    if not source.exists() and target.exists():
+        _rename(target, source)
+
+
+def _rename(path: Path, new: Path) -> None:
+    try:
+        path.replace(new)
+    except OSError as err:
+        raise refusal(err, action="move", path=path) from err
+
+
+def _require_plain(target: Path) -> None:
+    """Refuse to replace a folder, a device or a pipe. Raises StorageError."""
+    try:
+        if target.exists() and not target.is_file():
+            raise StorageError(f"cannot write {target}: it is not a plain file", hint="name a file")
     except OSError as err:
         raise refusal(err, action="write", path=target) from err
 

@@ -5,6 +5,7 @@ memory, without the leading `model.`, PEFT's wrappers, the adapter's name, or th
 of LoRA factors. A manifest is written from what a live model was seen to be, never from a config.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -20,6 +21,13 @@ Part = Literal["vision", "projector", "language", "audio", "head"]
 """Which part of the model a parameter belongs to; each belongs to exactly one."""
 
 State = Literal["frozen", "trainable"]
+
+Treatment = Literal["frozen", "lora", "full"]
+"""What was done to a part: nothing, factors added beside it, or its own parameters trained."""
+
+Servable = Literal["lora", "merged"]
+"""How a result can be served: as an adapter, or only merged into the base, since engines that take LoRA
+refuse modules that were trained in full."""
 
 Relation = Literal["identical", "cast", "stacked", "quantised", "tied", "absent"]
 """How a parameter's first value came from the base's files; `absent` means it is not in them."""
@@ -56,6 +64,11 @@ class Tensor(Closed):
     """As torch spells it: `float32`, `bfloat16`, `uint8`."""
     part: Part
     base: Origin
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
 
 class Parameter(Tensor):
@@ -132,7 +145,7 @@ class ModuleManifest(Closed):
         `added=True` counts only those that training added, `added=False` only the base's own.
         """
         chosen = (p for p in self.parameters if p.part in parts)
-        return sum(_elements(p) for p in chosen if added is None or (p.before is None) is added)
+        return sum(p.elements for p in chosen if added is None or (p.before is None) is added)
 
     def part_states(self) -> dict[str, list[str]]:
         """Return for each part the states seen in it: `{"vision": ["frozen"], ...}`."""
@@ -140,6 +153,26 @@ class ModuleManifest(Closed):
         for parameter in self.parameters:
             seen.setdefault(parameter.part, set()).add(parameter.state)
         return {part: sorted(states) for part, states in sorted(seen.items())}
+
+    def treatments(self) -> dict[str, Treatment]:
+        """Return for each part what was done to it: `{"language": "lora", "vision": "frozen"}`."""
+        return {part: self._treatment(part) for part in self.part_states()}
+
+    def _treatment(self, part: str) -> Treatment:
+        trained = [p for p in self.parameters if p.part == part and p.state == "trainable"]
+        if not trained:
+            return "frozen"
+        return "lora" if all(p.before is None for p in trained) else "full"
+
+    @property
+    def servable_as(self) -> Servable:
+        """How the result can be served: as an adapter unless some part was trained in full."""
+        return "merged" if "full" in self.treatments().values() else "lora"
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether the model has anything that looks at images: a vision tower or a projector."""
+        return any(p.part in ("vision", "projector") for p in self.parameters)
 
     def check(self) -> None:
         """Check that the manifest agrees with itself (specs/formats/modules.md 4).
@@ -174,13 +207,6 @@ def plain_name(key: str) -> str:
     name = key.removeprefix("base_model.model.")
     name = _LORA_FACTOR.sub(r".\1", name)
     return _WRAPPER.sub("", name).removeprefix("model.")
-
-
-def _elements(parameter: Parameter) -> int:
-    count = 1
-    for side in parameter.shape:
-        count *= side
-    return count
 
 
 def _few(names: Iterable[str]) -> str:

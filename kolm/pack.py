@@ -21,7 +21,7 @@ from kolm.files import make_folder, read_bytes, write_atomic
 from kolm.gallery import Gallery
 from kolm.images import media_type
 from kolm.pairs import Refusal, default_id, json_records, told
-from kolm.rows import check_name, check_text, refused, text_field
+from kolm.rows import ImagePart, TextPart, Turn, check_name, check_text, refused, text_field
 from kolm.schema import Closed, read_model
 from kolm.validation import mistakes_in
 from kolm.yamldoc import read_yaml
@@ -65,6 +65,11 @@ class PackRow:
     prompt: str
     gold: tuple[str, ...]
     slice: str
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The conversation that a model is given: the pictures, then the question."""
+        return (Turn("user", (*(ImagePart(cid) for cid in self.images), TextPart(self.prompt))),)
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,21 @@ def told(refusals: Iterable[Refusal], *, at_most: int = 10) -> str:
 
 def read_pairs(path: Path, *, limits: ImageLimits = LIMITS) -> Pairs:
     """Read a .jsonl or .csv file of pairs; pictures are relative to it. Raises DataError."""
-    readers = {".jsonl": json_records, ".ndjson": json_records, ".csv": _csv_records}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path} is neither .jsonl nor .csv", hint="specs/formats/row.md 5 shows both")
-    return pairs_of(reader(path), gallery=Gallery(root=path.parent, limits=limits))
+    records = read_records(path)
+    return pairs_of(records, gallery=Gallery(root=path.parent, limits=limits))
+
+
+def read_records(path: Path, *, any_columns: bool = False) -> Iterator[Numbered]:
+    """Yield the records of a .jsonl or .csv file with their row numbers, or why a row is none.
+
+    With `any_columns` the header of a CSV file may name columns that no pair has. Raises DataError.
+    """
+    match path.suffix.lower():
+        case ".jsonl" | ".ndjson":
+            return json_records(path)
+        case ".csv":
+            return _csv_records(path, any_columns=any_columns)
+    raise DataError(f"{path} is neither .jsonl nor .csv", hint="specs/formats/row.md 5 shows both")
 
 
 def pairs_of(records: Iterable[Numbered], *, gallery: Gallery) -> Pairs:
@@ -112,6 +122,17 @@ def example_of(record: Mapping[str, Any], *, number: int, gallery: Gallery) -> E
     shown = [part.cid for turn in messages for part in turn.content if isinstance(part, ImagePart)]
     group = _given(fields, "group", default=shown[0] if shown else row_id)
     return Example(id=row_id, messages=messages, group=group, tags=_tags(fields)).checked()
+
+
+def aliased(record: Mapping[str, Any], field: str) -> Any:
+    """Return what a record says under a field's name or an alias of it, None where it says nothing.
+
+    Raises DataError when two names say the same.
+    """
+    names = [name for name in record if ALIASES.get(name, name) == field]
+    if len(names) > 1:
+        raise refused(f"{names[1]} says the same as another field of the row")
+    return record[names[0]] if names else None
 
 
 def _given(fields: Mapping[str, Any], name: str, *, default: str) -> Any:
@@ -230,7 +251,7 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _csv_records(path: Path) -> Iterator[Numbered]:
+def _csv_records(path: Path, *, any_columns: bool) -> Iterator[Numbered]:
     with _opened(path) as handle:
         try:
             text = handle.read().decode("utf-8-sig")
@@ -238,7 +259,7 @@ def _csv_records(path: Path) -> Iterator[Numbered]:
             raise DataError(f"{path} is not UTF-8 text: {err}", hint="save it as CSV UTF-8") from err
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = next(reader, [])
-    _check_header(header, path)
+    _check_header(header, path, any_columns=any_columns)
     number = 0
     while True:
         number += 1
@@ -253,9 +274,11 @@ def _csv_records(path: Path) -> Iterator[Numbered]:
             yield number, _csv_record(header, cells)
 
 
-def _check_header(header: list[str], path: Path) -> None:
+def _check_header(header: list[str], path: Path, *, any_columns: bool) -> None:
     known = {ALIASES.get(name, name) for name in header}
-    if len(known) < len(header) or not known <= set(FIELDS) - {"messages", "tags"} or len(known) < 2:
+    doubled = len(set(header) if any_columns else known) < len(header)
+    foreign = not any_columns and not known <= set(FIELDS) - {"messages", "tags"}
+    if doubled or foreign or len(known) < 2:
         found = ", ".join(header)[:200] or "nothing"
         raise DataError(
             f"{path}: the header names {found}",

@@ -17,7 +17,7 @@ from kolm.canonical import canonical_json, canonical_lines
 from kolm.cid import CID, sha256_hex
 from kolm.dataset import Dataset, load_dataset, set_document, split_dataset
 from kolm.errors import DataError
-from kolm.files import make_folder, read_bytes, replace, staging, write_atomic
+from kolm.files import make_folder, read_bytes, replace_all, staging, write_atomic
 from kolm.keys import PrivateKey
 from kolm.leaks import exact_overlaps
 from kolm.metrics import get_metric
@@ -65,6 +65,10 @@ class Job(Protocol):
         """Full names of the modules that get LoRA factors."""
 
     @property
+    def resolved(self) -> dict[str, Any]:
+        """What the settings that say `auto` mean here: device, dtype, keep, parts, servable_as."""
+
+    @property
     def cost(self) -> dict[str, int]:
         """Parameter counts behind the C axis."""
 
@@ -75,6 +79,9 @@ class Job(Protocol):
     @property
     def processor_files(self) -> dict[str, Path]:
         """Processor files of the base, by the name of their member."""
+
+    def check_pack(self, pack: EvalPack) -> None:
+        """Find a question that the processor refuses before anything is trained."""
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that changes an output byte."""
@@ -197,6 +204,7 @@ def compile_spec(
     """
     spec, started = loaded.spec, _timestamp(clock())
     lock = lock_document(loaded, job=job, inputs=inputs)
+    job.check_pack(inputs.pack)
     voice.planned(inputs, job)
     with staging(make_folder(out)) as work:
         trained = job.train(
@@ -242,8 +250,7 @@ def compile_spec(
             train_block=train_block,
             metrics=trained.metrics,
         )
-        for path in (result.artifact, result.receipt, result.modules):
-            replace(work / path.name, target=path)
+        replace_all([(work / path.name, path) for path in (result.artifact, result.receipt, result.modules)])
     return result
 
 
@@ -256,6 +263,7 @@ def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
             "base": job.base_identity,
             "seed": {"spec": spec.train.seed, "effective": _seed(loaded, inputs)},
             "config": spec.train.model_dump(mode="json"),
+            "resolved": job.resolved,
             "targets": job.targets,
             "processor": job.processor,
             "metrics": inputs.metrics,

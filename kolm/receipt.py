@@ -201,10 +201,7 @@ def module_summary(artifact: Artifact) -> dict[str, Any]:
     modules = artifact.modules
     elements = {"frozen": 0, "trainable": 0}
     for parameter in modules.parameters:
-        count = 1
-        for side in parameter.shape:
-            count *= side
-        elements[parameter.state] += count
+        elements[parameter.state] += parameter.elements
     return {
         "cid": cid_of(artifact.read("modules.json")),
         "frozen_modules": modules.frozen_modules,

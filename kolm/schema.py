@@ -4,9 +4,10 @@ Every signed or hashed document is read through a model that refuses unknown mem
 nothing, because a member that nobody reads could change what the rest means.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kolm.errors import ArtifactError
 
@@ -16,8 +17,23 @@ Hex = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 RunId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
 """128 random bits that name one run of one compile."""
 
-Timestamp = Annotated[str, Field(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\z")]
-"""A UTC time in whole seconds, as RFC 3339 writes it: `2026-01-31T12:00:00Z`."""
+
+def instant(text: str) -> datetime:
+    """Return the moment a `Timestamp` names. Raises ValueError for a date or time that no calendar has."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _on_the_calendar(text: str) -> str:
+    instant(text)
+    return text
+
+
+Timestamp = Annotated[
+    str,
+    Field(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\z"),
+    AfterValidator(_on_the_calendar),
+]
+"""A UTC time in whole seconds, as RFC 3339 writes it: `2026-01-31T12:00:00Z`, on a day that exists."""
 
 Count = Annotated[int, Field(ge=0)]
 

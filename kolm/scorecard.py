@@ -18,7 +18,7 @@ from kolm.pack import EvalPack, PackRow, pack_from_members
 from kolm.schema import Closed, Count, read_model
 
 CONTROLS = ("grey", "shuffled")
-"""Outputs that only a model that sees images has."""
+"""Outputs that a model has exactly if it sees images, whatever its receipt calls it."""
 
 
 class Output(Closed):
@@ -47,7 +47,6 @@ def score_artifact(
     *,
     timings: Sequence[Mapping[str, Any]],
     attempts: int,
-    text_only: bool = False,
     pack: EvalPack | None = None,
 ) -> dict[str, Any]:
     """Return the whole K-score document of an artifact: K, axes, accuracy, gate, attempts.
@@ -56,7 +55,7 @@ def score_artifact(
     Raises ArtifactError, or VerificationError (E_KSCORE) if the stored rows are not what they say.
     """
     pack = pack or pack_from_members(artifact.read)
-    rows = read_rows(artifact, pack=pack, text_only=text_only)
+    rows = read_rows(artifact, pack=pack)
     if [timing["id"] for timing in timings] != [row.id for row in rows]:
         raise _wrong("the timings are not those of the eval rows")
     k = compute_k(_inputs(artifact, rows=rows, pack=pack, timings=timings))
@@ -64,14 +63,14 @@ def score_artifact(
         overlaps=len(exact_overlaps(parse_set(artifact.read("train/set.json")).model_dump(), pack)),
         frozen_changed=len(artifact.modules.changed()),
         rows=len(rows),
-        text_only=text_only,
+        text_only=not artifact.modules.sees_images,
     )
     judged = artifact.lock.eval
     thresholds = Thresholds(k=judged.gate.k, min_accuracy=judged.min_accuracy)
     return {**k, "gate": judge(k, facts=facts, thresholds=thresholds), "attempts": attempts}
 
 
-def read_rows(artifact: Artifact, *, pack: EvalPack, text_only: bool = False) -> list[EvalRow]:
+def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
     """Return the stored rows after recomputing every extraction and score from its raw output.
 
     Raises ArtifactError (E_SCHEMA), VerificationError (E_KSCORE).
@@ -82,7 +81,7 @@ def read_rows(artifact: Artifact, *, pack: EvalPack, text_only: bool = False) ->
     wanted = [(row.id, row.slice) for row in pack.rows]
     if [(row.id, row.slice) for row in rows] != wanted:
         raise _wrong("eval/rows.jsonl does not hold the rows of the pack in its order")
-    models = {"base", "tuned"} if text_only else {"base", "tuned", *CONTROLS}
+    models = {"base", "tuned", *(CONTROLS if artifact.modules.sees_images else ())}
     for row, asked in zip(rows, pack.rows, strict=True):
         if row.outputs.keys() != models:
             raise _wrong(f"row {row.id} lacks an output, or has one too many")

@@ -115,7 +115,7 @@ class Eval(Section):
     budget: Budget = Budget()
     """What a call may cost."""
     seed: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
-    """Seed of the resampling behind every interval, and of the shuffled-image control."""
+    """Seed of the resampling behind every interval."""
 
 
 class Backend(Section):

@@ -74,6 +74,16 @@ class TrainLog:
     head: str
     """Hash of the last line."""
 
+    def kept(self, wanted: str | None) -> tuple[str, int]:
+        """Return which weights are kept, `best` or `last`, and their step (specs/formats/trainlog.md 4).
+
+        `wanted` is the configuration's `keep`; the best are those of the lowest validation loss, the
+        first of them on ties.
+        """
+        if wanted == "last" or not self.validations:
+            return "last", len(self.steps)
+        return "best", min(self.validations, key=lambda row: row.validation_loss).step
+
 
 def effective_seed(seed: int, *, root: str) -> int:
     """Return the seed that training uses: the spec's seed bound to the training set's digest.
@@ -137,6 +147,10 @@ def read_log(data: bytes) -> TrainLog:
         what = f"train/log.jsonl line {number}"
         if isinstance(line, dict) and "validation_loss" in line:
             validations.append(read_model(Validation, line, what=what))
+            if not steps or validations[-1].step != len(steps):
+                raise _broken(
+                    f"line {number} is a validation after step {validations[-1].step}, out of place"
+                )
         else:
             steps.append(read_model(Step, line, what=what))
     _check_order(steps)

@@ -7,7 +7,7 @@ was asked for.
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ from pydantic import BaseModel, ValidationError
 from kolm.artifact import Artifact
 from kolm.cid import CID, cid_of, cid_of_digest, cid_of_file, parse_cid
 from kolm.errors import RegistryError, StorageError
-from kolm.files import AtomicFile, open_for_reading, read_bytes, replace, staging, write_atomic
+from kolm.files import AtomicFile, open_for_reading, read_bytes, replace_all, staging, write_atomic
 from kolm.receipt import MAX_BYTES as MAX_RECEIPT_BYTES
 from kolm.receipt import Receipt
 from registry.schemas import ArtifactPage, ProblemDocument, Stored
+from registry.settings import MAX_ARTIFACT_BYTES
 
 CONNECT_SECONDS = 5
 TRANSFER_SECONDS = 60
@@ -37,6 +38,7 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_PORT = 65535
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
+_ENDINGS = {"artifact": "kolm", "receipt": "receipt.json", "modules": "modules.json"}
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 M = TypeVar("M", bound=BaseModel)
@@ -61,12 +63,15 @@ class RegistryClient:
         token: str | None = None,
         timeout: httpx.Timeout | float | None = None,
         page_size: int = 200,
+        max_artifact_bytes: int = MAX_ARTIFACT_BYTES,
     ) -> None:
         self.url = url.rstrip("/")
         self._page_size = page_size
+        self._max_artifact_bytes = max_artifact_bytes
         self._http = httpx.Client(
             base_url=self._address(),
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            # Uncompressed, so that an answer's Content-Length bounds what it unfolds to.
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {}),
             timeout=timeout or httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS),
             # A proxy of the environment cannot reach this machine.
             trust_env=not _is_loopback(self._address().host),
@@ -129,14 +134,9 @@ class RegistryClient:
             with artifact.container:
                 write_atomic(folder / "modules", artifact.read("modules.json"))
                 name = _file_name(artifact.manifest.name, wanted)
-            paths = Paths(*(out / f"{name}.{end}" for end in ("kolm", "receipt.json", "modules.json")))
-            moves = {
-                folder / "artifact": paths.artifact,
-                folder / "receipt": paths.receipt,
-                folder / "modules": paths.modules,
-            }
-            _move(moves, overwrite=overwrite)
-        return paths
+            paths = {part: out / f"{name}.{ending}" for part, ending in _ENDINGS.items()}
+            _move([(folder / part, path) for part, path in paths.items()], overwrite=overwrite)
+        return Paths(**paths)
 
     def search(self, *, limit: int | None = None, **filters: Any) -> list[dict[str, Any]]:
         """Return the artifacts that answer `filters`, newest first; all pages up to `limit`.
@@ -157,7 +157,7 @@ class RegistryClient:
 
     def _fetch_artifact(self, cid: CID, path: Path) -> None:
         with self._request("GET", f"/v1/artifacts/{cid}") as answer, AtomicFile(path) as handle:
-            received = _copy(self._chunks(answer), handle)
+            received = _copy(self._limited(answer, limit=self._largest(answer)), handle)
         if received != cid:
             raise _wrong_bytes("artifact", wanted=cid, received=received)
 
@@ -211,15 +211,22 @@ class RegistryClient:
             raise self._not_a_registry(f"{place}: {problem['msg']}") from err
 
     def _body(self, answer: httpx.Response, *, limit: int) -> bytes:
-        data = bytearray()
-        for chunk in self._chunks(answer):
-            data += chunk
-            if len(data) > limit:
-                raise self._not_a_registry(f"it sent more than {limit} bytes where less is due")
-        return bytes(data)
+        return b"".join(self._limited(answer, limit=limit))
 
-    def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
-        return answer.iter_bytes(CHUNK_BYTES)
+    def _largest(self, answer: httpx.Response) -> int:
+        """Return how many bytes an artifact's answer may have: what it says, if that is not too much."""
+        declared = answer.headers.get("content-length", "")
+        limit = int(declared[:20]) if declared.isdecimal() else self._max_artifact_bytes
+        return min(limit, self._max_artifact_bytes)
+
+    def _limited(self, answer: httpx.Response, *, limit: int) -> Iterator[bytes]:
+        """Yield an answer's bytes; one that does not end is broken off."""
+        received = 0
+        for chunk in answer.iter_bytes(CHUNK_BYTES):
+            received += len(chunk)
+            if received > limit:
+                raise self._not_a_registry(f"it sent more than {limit} bytes where less is due")
+            yield chunk
 
     def _wrong_address(self, reason: str) -> RegistryError:
         return RegistryError(
@@ -252,17 +259,16 @@ def _copy(chunks: Iterator[bytes], handle: BinaryIO) -> CID:
     return cid_of_digest(digest.digest())
 
 
-def _move(moves: Mapping[Path, Path], *, overwrite: bool) -> None:
-    """Give the fetched files their names; files with the same bytes stay. Raises StorageError."""
-    fresh = {source: target for source, target in moves.items() if not _same(source, target)}
-    taken = [target for target in fresh.values() if target.exists()]
+def _move(moves: Sequence[tuple[Path, Path]], *, overwrite: bool) -> None:
+    """Give all fetched files their names, or none; files with the same bytes stay. Raises StorageError."""
+    fresh = [(source, target) for source, target in moves if not _same(source, target)]
+    taken = [target for _, target in fresh if target.exists()]
     if taken and not overwrite:
         raise StorageError(
             f"{taken[0]}: exists with other content",
             hint="choose another folder with --out, or move the file away",
         )
-    for source, target in fresh.items():
-        replace(source, target=target)
+    replace_all(fresh)
 
 
 def _same(source: Path, target: Path) -> bool:

@@ -28,7 +28,13 @@ class Verifier(Protocol):
     """Checks an artifact and its receipt as `kolm.verify.verify_bundle` does."""
 
     def __call__(
-        self, artifact: Path, receipt: bytes | None, trust: TrustStore, *, expected_cid: CID | None = None
+        self,
+        artifact: Path,
+        receipt: bytes | None,
+        trust: TrustStore,
+        *,
+        expected_cid: CID | None = None,
+        stop_at_first: bool = False,
     ) -> AuditReport:
         """Return the numbered report; never raise for a bad bundle."""
         ...
@@ -56,7 +62,9 @@ def store(upload: Upload, *, service: Service) -> Stored:
     """Verify an upload and keep it; nothing is kept when anything is wrong. Raises Problem, StorageError."""
     _require_claim(upload)
     trust = service.trust()
-    report = service.verifier(upload.artifact, upload.receipt, trust, expected_cid=upload.cid)
+    report = service.verifier(
+        upload.artifact, upload.receipt, trust, expected_cid=upload.cid, stop_at_first=True
+    )
     if not report.ok or report.compile is None:
         raise _refusal(report)
     artifact = Artifact.open(upload.artifact)

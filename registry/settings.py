@@ -5,6 +5,8 @@ from pathlib import Path
 
 GIB = 1024**3
 MIB = 1024**2
+MAX_ARTIFACT_BYTES = 8 * GIB
+"""Largest artifact that a registry takes and a client fetches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,7 @@ class RegistrySettings:
     """Directory of the index, the blobs and the uploads under way."""
     trust: Path
     """Trust directory (specs/formats/trust.md); read anew for every upload."""
-    max_artifact_bytes: int = 8 * GIB
+    max_artifact_bytes: int = MAX_ARTIFACT_BYTES
     max_receipt_bytes: int = 16 * MIB
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
@@ -27,6 +28,7 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 """Room for boundaries, part headers and the short fields."""
 
 FIELD_BYTES = 1024
+FEED_BYTES = 1024 * 1024
 STALE_SECONDS = 24 * 3600
 
 
@@ -187,13 +189,18 @@ async def _read(request: Request, boundary: bytes, directory: Path, settings: Re
 
 
 async def _drain(request: Request, form: _Form, *, limit: int) -> None:
-    received = 0
+    """Feed the body to the form in a thread: hashing and a slow disk must not hold up other requests."""
+    received, waiting = 0, bytearray()
     try:
         async for chunk in request.stream():
             received += len(chunk)
             if received > limit:
                 raise _too_large("the upload", limit)
-            form.feed(chunk)
+            waiting += chunk
+            if len(waiting) >= FEED_BYTES:
+                await run_in_threadpool(form.feed, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(form.feed, bytes(waiting))
     except ClientDisconnect as err:
         raise Problem("malformed_upload", "the client went away in the middle of the upload") from err
 

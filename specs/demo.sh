@@ -6,14 +6,20 @@ export KOLM_HOME="$PWD/$DEMO/home" HF_HUB_OFFLINE=1
 rm -rf "$DEMO"
 mkdir -p "$DEMO"
 
+PATH="$PWD/$BIN:$PATH"
+
 step() {
-    printf '\n$ %s\n' "$*"
-    PATH="$PWD/$BIN:$PATH" "$@"
+    printf '\n$'
+    for word in "$@"; do
+        case $word in *' '*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    printf '\n'
+    "$@"
 }
 
 step kolm init --demo digits "$DEMO/digits"
 
-PATH="$PWD/$BIN:$PATH" kolm registry serve --port "$PORT" --data "$DEMO/registry" >"$DEMO/registry.log" 2>&1 &
+kolm registry serve --port "$PORT" --data "$DEMO/registry" >"$DEMO/registry.log" 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT INT TERM
 url=
@@ -25,7 +31,7 @@ done
 
 step kolm compile "$DEMO/digits/spec.yaml" --out "$DEMO/out" --registry "$url"
 
-cid=$(PATH="$PWD/$BIN:$PATH" kolm inspect "$DEMO/out/digits.kolm" --json | sed -n 's/.*"cid": "\([a-z0-9]*\)".*/\1/p')
+cid=$(kolm inspect "$DEMO/out/digits.kolm" --json 2>/dev/null | sed -n 's/.*"cid": "\([a-z0-9]*\)".*/\1/p')
 step kolm search --registry "$url" --frozen visual.merger
 step kolm pull "$cid" --registry "$url" --out "$DEMO/pulled"
 step kolm verify "$DEMO/pulled/digits.kolm"

@@ -39,14 +39,38 @@ from tests.fake_model import (
 
 Members = dict[str, bytes | Path]
 RUN = "0123456789abcdef" * 2
+VERSIONS = {"kolm": "0.1.0", "torch": "2.13.0", "peft": "0.21.2"}
+
+SETTINGS = (
+    "method",
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_targets",
+    "bias",
+    "freeze_vision",
+    "learning_rate",
+    "lr_scheduler",
+    "optim",
+    "max_seq_length",
+    "num_train_epochs",
+    "seed",
+)
+"""Settings that a training block repeats from the lock."""
 
 SPEC = """\
 kolm: 1
 name: {name}
 task: read the digit
 base: {{model: base}}
-data: {{train: train/pairs.jsonl, eval: eval/pack.yaml}}
-train: {{lora_r: 2, lora_alpha: 4, learning_rate: 0.001, max_seq_length: 64, seed: {seed}}}
+data: {{train: train/pairs.jsonl, validation: validation/pairs.jsonl, eval: eval/pack.yaml}}
+train:
+  lora_r: 2
+  lora_alpha: 4
+  parts: {{projector: {projector}}}
+  learning_rate: 0.001
+  max_seq_length: 64
+  seed: {seed}
 eval: {{min_accuracy: 0.5, gate: {{k: 0.5}}}}
 """
 
@@ -121,7 +145,7 @@ def make_bundle(
         base_dir,
         base,
         pack,
-        spec=SPEC.format(name=name, seed=seed),
+        spec=SPEC.format(name=name, seed=seed, projector=projector),
         projector=projector,
         tuned_right=tuned_right,
         train_pictures=train_pictures,
@@ -172,7 +196,14 @@ def honest_members(
             "seed": {"spec": parsed.train.seed, "effective": effective},
             "config": parsed.train.model_dump(mode="json"),
             "targets": [TARGET],
-            "processor": {"class": "Qwen2_5_VLProcessor", "image_processor": "pil"},
+            "processor": {
+                "class": "Qwen2_5_VLProcessor",
+                "image_processor": "Qwen2VLImageProcessorPil",
+                "backend": "pil",
+                "size": {"shortest_edge": 16, "longest_edge": 64},
+                "min_pixels": parsed.processor.min_pixels,
+                "max_pixels": parsed.processor.max_pixels,
+            },
             "metrics": {"read": "exact@1"},
             "generation": {"max_new_tokens": parsed.generation.max_new_tokens, "batch": 1, "greedy": True},
             "eval": parsed.eval.model_dump(include={"min_accuracy", "gate", "budget", "seed"}),
@@ -181,7 +212,14 @@ def honest_members(
                 "added_params": modules.size("language", added=True),
                 "vision_params": modules.size("vision", "projector", added=False),
             },
-            "versions": {"kolm": "0.1.0", "torch": "2.13.0"},
+            "resolved": {
+                "device": "cpu",
+                "dtype": "float32",
+                "keep": "best",
+                "parts": modules.treatments(),
+                "servable_as": modules.servable_as,
+            },
+            "versions": VERSIONS,
         }
     )
     commitment = {
@@ -195,9 +233,9 @@ def honest_members(
     return {
         "spec.yaml": spec.encode(),
         "spec.lock.json": lock,
-        "adapter/adapter_config.json": adapter_config(),
+        "adapter/adapter_config.json": adapter_config(projector=projector),
         "adapter/adapter_model.safetensors": safetensors(adapter),
-        "processor/preprocessor_config.json": b"{}",
+        "processor/preprocessor_config.json": (base_dir / "preprocessor_config.json").read_bytes(),
         "modules.json": modules.to_bytes(),
         "train/set.json": train_set,
         "train/log.jsonl": training_log(commitment),
@@ -223,17 +261,18 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
         "train_block": {
             "model_id": artifact.manifest.base.model,
             "papers": ["arXiv:2502.13923", "arXiv:2304.08485"],
-            "freeze_vision": True,
+            "parts": modules.treatments(),
+            "servable_as": modules.servable_as,
             "frozen_modules": modules.frozen_modules,
             "trainable_modules": modules.trainable_modules,
             "train_examples": len(trained_on),
-            **{
-                key: config[key]
-                for key in ("lora_r", "lora_alpha", "lora_targets", "learning_rate", "max_seq_length")
-            },
+            "steps": len(timings["steps_ns"]),
+            "best_step": 2,
+            "checkpoint": "best",
+            **{key: config[key] for key in SETTINGS},
         },
         "k_score": scored(artifact, timings=timings["rows"]),
-        "environment": {"python": "3.11.7", "device": "cpu", "threads": 2},
+        "environment": {"versions": VERSIONS, "device": "cpu", "threads": 2},
         "timings": timings,
         "memory": {"peak_bytes": 123_456_789},
         "started": "2026-01-31T12:00:00Z",
@@ -253,16 +292,18 @@ def scored(artifact: Artifact, *, timings: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def training_set(root: Path, pictures: Sequence[int]) -> bytes:
-    """Return the commitments of training rows that show these pictures."""
+    """Return the commitments of training rows that show these pictures, and of one validation row."""
     rows = [
         {"id": f"train-{n}", "image": picture(shown), "prompt": "Which digit?", "response": str(n)}
         for n, shown in enumerate(pictures)
     ]
-    return set_document(dataset_of(rows, root=root, salts=Salts(b"s" * 32, b"k" * 32)))
+    held = [{"id": "held-0", "image": picture(2000), "prompt": "Which digit?", "response": "0"}]
+    train, validation = (dataset_of(r, root=root, salts=Salts(b"s" * 32, b"k" * 32)) for r in (rows, held))
+    return set_document(train, validation=validation)
 
 
 def training_log(commitment: Mapping[str, Any]) -> bytes:
-    """Return a log of two steps and a validation."""
+    """Return a log of two steps, each with a validation, the second the better one."""
     log = Chain(commitment)
     for step in (1, 2):
         log.append(
@@ -275,7 +316,7 @@ def training_log(commitment: Mapping[str, Any]) -> bytes:
                 "grad_norm": 1.25,
             }
         )
-    log.append({"step": 2, "validation_loss": 1.5})
+        log.append({"step": step, "validation_loss": 3.0 / step})
     return log.to_bytes()
 
 

@@ -19,7 +19,7 @@ Tensor = tuple[tuple[int, ...], bytes]
 
 
 def write_base(directory: Path) -> Path:
-    """Write a base checkpoint of a few tensors: `model.safetensors` and `config.json`."""
+    """Write a base checkpoint of a few tensors, with its config and its processor's."""
     directory.mkdir(exist_ok=True)
     tensors = {
         "model.visual.patch_embed.proj.weight": numbers("patch", 4, 3),
@@ -30,6 +30,7 @@ def write_base(directory: Path) -> Path:
     }
     (directory / "model.safetensors").write_bytes(safetensors(tensors))
     (directory / "config.json").write_text('{"model_type": "qwen2_5_vl"}\n', encoding="utf-8")
+    (directory / "preprocessor_config.json").write_text('{"patch_size": 4}\n', encoding="utf-8")
     return directory
 
 
@@ -108,9 +109,33 @@ def adapter_tensors(seed: int, *, projector: str) -> dict[str, Tensor]:
     return tensors
 
 
-def adapter_config() -> bytes:
-    """Return PEFT's config for the adapter."""
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": [TARGET], "bias": "none"}
+def adapter_config(*, projector: str) -> bytes:
+    """Return PEFT's config for the adapter, with a few of the many settings that it writes as null."""
+    config = {
+        "alpha_pattern": {},
+        "arrow_config": None,
+        "auto_mapping": {
+            "base_model_class": "Qwen2_5_VLForConditionalGeneration",
+            "parent_library": "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+        },
+        "base_model_name_or_path": "base",
+        "bias": "none",
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": 4,
+        "lora_dropout": 0.0,
+        "megatron_core": "megatron.core",
+        "modules_to_save": ["model.visual.merger"] if projector == "full" else None,
+        "peft_type": "LORA",
+        "peft_version": "0.21.2",
+        "r": 2,
+        "rank_pattern": {},
+        "revision": None,
+        "target_modules": [TARGET],
+        "task_type": None,
+        "use_dora": False,
+        "use_rslora": False,
+    }
     return json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from kolm.answers import Answer, Answerer
 from kolm.cid import CID, sha256_hex
-from kolm.dataset import ImagePart, TextPart, Turn
 from kolm.errors import EvalError
-from kolm.images import grey_like, open_image
+from kolm.images import grey_like
 from kolm.metrics import get_metric
 from kolm.pack import EvalPack, PackRow
 
@@ -48,13 +47,17 @@ def evaluate(
     The models are opened one after the other, so that only one is in memory. `metrics` maps each
     slice to a metric id. Raises EvalError.
     """
-    own = {
-        row.id: [open_image(pack.image_bytes(c), what=f"eval row {row.id}") for c in row.images]
-        for row in pack.rows
-    }
-    other = shuffled_images(pack)
-    grey = {row_id: [grey_like(image) for image in images] for row_id, images in own.items()}
-    swapped = {row_id: own[source] for row_id, source in other.items()}
+    partner = shuffled_images(pack)
+    by_id = {row.id: row for row in pack.rows}
+
+    def own(row: PackRow) -> list[Any]:
+        return [pack.image(cid) for cid in row.images]
+
+    def grey(row: PackRow) -> list[Any]:
+        return [grey_like(image) for image in own(row)]
+
+    def swapped(row: PackRow) -> list[Any]:
+        return own(by_id[partner[row.id]])
 
     run = _Run(pack, max_new_tokens, progress)
     base_answers, base_ns = run.ask("base", open_base(), own)
@@ -121,23 +124,25 @@ class _Run:
         self._max_new_tokens = max_new_tokens
         self._progress = progress
 
-    def ask(self, kind: str, model: Answerer, images: dict[str, list[Any]]) -> tuple[list[Answer], list[int]]:
-        """Return the answers and, for each, its wall time in nanoseconds from images to text."""
+    def ask(
+        self, kind: str, model: Answerer, show: Callable[[PackRow], list[Any]]
+    ) -> tuple[list[Answer], list[int]]:
+        """Return the answers and, for each, its wall time in nanoseconds from decoded images to text."""
         for row in self._pack.rows[:WARM_UP]:
-            self._one(model, row, images[row.id])
+            self._one(model, row, show(row))
         answers, times = [], []
         for done, row in enumerate(self._pack.rows, start=1):
+            images = show(row)
             began = time.perf_counter_ns()
-            answers.append(self._one(model, row, images[row.id]))
+            answers.append(self._one(model, row, images))
             times.append(time.perf_counter_ns() - began)
             if self._progress:
                 self._progress(kind, done, len(self._pack.rows))
         return answers, times
 
     def _one(self, model: Answerer, row: PackRow, images: Sequence[Any]) -> Answer:
-        content = (*(ImagePart(cid) for cid in row.images), TextPart(row.prompt))
         try:
-            return model.ask([Turn("user", content)], images, max_new_tokens=self._max_new_tokens)
+            return model.ask(row.turns, images, max_new_tokens=self._max_new_tokens)
         except (RuntimeError, ValueError, IndexError) as err:
             raise EvalError(
                 f"eval row {row.id}: the model failed: {str(err).splitlines()[0]}",

@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.trainer.families import Family, ImageCost
+from apps.trainer.load import translated
 from kolm.dataset import Dataset, Example, ImagePart, TextPart, Turn
 from kolm.errors import DataError, TrainError
 from kolm.spec import VLMTrainConfig
 
 IGNORE = -100
 """Label of a position that no loss is computed on (torch's `ignore_index`)."""
+
+
+_REFUSED = "look at its text and images, and at the base's chat template"
 
 
 class OverlongError(DataError):
@@ -52,9 +56,12 @@ class Encoder:
         self.model_config = model_config
         self.family = family
 
-    def prompt(self, turns: Sequence[Turn], images: Sequence[Any]) -> dict[str, Any]:
-        """Encode turns up to where the assistant speaks; returns a batch of one."""
-        return self._process(self._render(turns, ask=True), images)
+    def prompt(
+        self, turns: Sequence[Turn], images: Sequence[Any], *, what: str = "the question"
+    ) -> dict[str, Any]:
+        """Encode turns up to where the assistant speaks; returns a batch of one. Raises DataError."""
+        with translated(f"{what}: the processor refuses it", hint=_REFUSED, error=DataError):
+            return self._process(self._render(turns, ask=True), images)
 
     def encode(self, example: Example, dataset: Dataset, config: VLMTrainConfig) -> Row:
         """Encode one example, its text shortened if it is too long, its response never.
@@ -67,17 +74,11 @@ class Encoder:
                 f"row {example.id}: {len(images)} images, at most {config.max_images_per_example} allowed",
                 hint="raise train.max_images_per_example or drop the row",
             )
-        row = self._encode(example, images)
-        while row.length > config.max_seq_length:
-            shorter = self._shorten(example, row.length - config.max_seq_length)
-            if shorter is None:
-                raise OverlongError(
-                    f"row {example.id}: {row.length} tokens, {row.cost.tokens} of them image tokens, "
-                    f"do not fit max_seq_length {config.max_seq_length}",
-                    hint="raise train.max_seq_length, lower processor.max_pixels, or train.on_overlong: drop",
-                )
-            example = shorter
-            row = replace(self._encode(example, images), truncated=True)
+        with translated(f"row {example.id}: the processor refuses it", hint=_REFUSED, error=DataError):
+            row = self._encode(example, images)
+            while row.length > config.max_seq_length:
+                example = self._shorten(example, row, config.max_seq_length)
+                row = replace(self._encode(example, images), truncated=True)
         return row
 
     def cost(self, inputs: dict[str, Any]) -> ImageCost:
@@ -106,9 +107,9 @@ class Encoder:
     ) -> int:
         """Tokens of these first turns, checked to be a prefix of the whole row."""
         used = sum(isinstance(part, ImagePart) for turn in turns for part in turn.content)
-        ids = self._process(self._render(turns, ask=ask), images[:used])["input_ids"]
-        length = int(ids.shape[1])
-        if not bool((ids == inputs["input_ids"][:, :length]).all()):
+        ids = self._process(self._render(turns, ask=ask), images[:used])["input_ids"][0].tolist()
+        length = len(ids)
+        if ids != inputs["input_ids"][0, :length].tolist():
             raise TrainError(
                 "the chat template renders earlier turns differently once later turns follow",
                 hint="assistant tokens cannot be told apart; use a template that only appends",
@@ -144,25 +145,42 @@ class Encoder:
         token = getattr(config, "image_token_id", None)
         return int(token if token is not None else config.image_token_index)
 
-    def _shorten(self, example: Example, excess: int) -> Example | None:
-        """Cut `excess` tokens off the end of the longest user or system text; None if none is left."""
-        tokenizer = self.processor.tokenizer
+    def _shorten(self, example: Example, row: Row, limit: int) -> Example:
+        """Cut the end off the longest user or system text, at least one character.
+
+        Characters are cut, not tokens: a token may end inside a character, and would grow back when it
+        is decoded. Raises OverlongError when no text is left to cut.
+        """
         texts = [
-            (len(tokenizer(part.text).input_ids), i, j)
+            (len(part.text), i, j)
             for i, turn in enumerate(example.messages)
             for j, part in enumerate(turn.content)
             if turn.role != "assistant" and isinstance(part, TextPart)
         ]
         length, i, j = max(texts, default=(0, 0, 0))
         if not length:
-            return None
+            raise OverlongError(
+                f"row {example.id}: {row.length} tokens, {row.cost.tokens} of them image tokens, "
+                f"do not fit max_seq_length {limit}",
+                hint="raise train.max_seq_length, lower processor.max_pixels, or train.on_overlong: drop",
+            )
         turn = example.messages[i]
         part = turn.content[j]
-        kept = tokenizer(part.text).input_ids[: max(0, length - excess)]
-        text = tokenizer.decode(kept, skip_special_tokens=True)
+        text = part.text[: self._fitting(part.text, row.length - limit)]
         content = (*turn.content[:j], replace(part, text=text), *turn.content[j + 1 :])
         turns = (*example.messages[:i], replace(turn, content=content), *example.messages[i + 1 :])
         return replace(example, messages=turns)
+
+    def _fitting(self, text: str, excess: int) -> int:
+        """Most characters of `text` that are `excess` tokens fewer than all of it; less than its length."""
+        tokenizer = self.processor.tokenizer
+        room = len(tokenizer(text).input_ids) - excess
+        low, high = 0, len(text) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = len(tokenizer(text[:middle]).input_ids) <= room
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
 
     def _render(self, turns: Sequence[Turn], *, ask: bool = False) -> str:
         messages = [
@@ -181,12 +199,7 @@ class Encoder:
 
     def _process(self, text: str, images: Sequence[Any]) -> dict[str, Any]:
         pictures = {"images": list(images)} if images else {}
-        try:
-            return dict(self.processor(text=[text], **pictures, return_tensors="pt"))
-        except ValueError as err:
-            raise DataError(
-                f"the processor refuses a row: {err}", hint="look at its text and images"
-            ) from err
+        return dict(self.processor(text=[text], **pictures, return_tensors="pt"))
 
 
 def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """Apply a plan to a live model, look at what came of it, and refuse to go on when they differ."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from apps.trainer.families import Family, Part
 from apps.trainer.load import Base, quiet
+from apps.trainer.origins import ADDED, Origins, tensor_digest
 from apps.trainer.plan import Plan
 from kolm.errors import FreezeMismatchError
-from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
+from kolm.modules import Buffer, Gradient, ModuleManifest, Parameter, plain_name
 from kolm.spec import VLMTrainConfig
-from kolm.tensors import TensorInfo, read_tensors
 
 _ORIGINAL = ".original_module."
 """PEFT keeps the untouched copy of a fully trained module under this name."""
@@ -46,14 +44,6 @@ def training_mode(model: Any, family: Family, plan: Plan) -> None:
             module.train(False)
 
 
-def tensor_digest(tensor: Any) -> str:
-    """Return the SHA-256 of a tensor's raw little-endian bytes."""
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.sha256(flat.numpy().data).hexdigest()
-
-
 def digests(model: Any) -> dict[str, str]:
     """Return {plain name: digest} of every parameter and buffer of an unwrapped model."""
     named = [*model.named_parameters(), *model.named_buffers()]
@@ -68,7 +58,7 @@ def observe(
     `before` are the digests of the unwrapped model, `gradients` the largest gradient norm seen for
     each parameter that ever received one. Nothing is taken from a plan or a config.
     """
-    origins = _Origins(base.directory)
+    origins = Origins(base.directory)
     aliases = _aliases(model)
     parameters = [
         Parameter(
@@ -79,16 +69,16 @@ def observe(
             state="trainable" if tensor.requires_grad else "frozen",
             before=before.get(name),
             after=tensor_digest(tensor),
-            base=origins.of(aliases[id(tensor)], tensor, before[name]) if name in before else _ADDED,
+            base=origins.of(aliases[id(tensor)], tensor, before[name]) if name in before else ADDED,
             gradient=_gradient(name, gradients) if tensor.requires_grad else None,
         )
         for name, tensor in _live(model).items()
     ]
     return ModuleManifest.of(
         family=base.family.name,
-        model_type=str(base.config["model_type"]),
+        model_type=base.model_type,
         parameters=parameters,
-        buffers=_buffers(model, base.family, before),
+        buffers=_buffers(model, base.family, before, origins),
     )
 
 
@@ -131,7 +121,7 @@ def _aliases(model: Any) -> dict[int, list[str]]:
     return names
 
 
-def _buffers(model: Any, family: Family, before: Mapping[str, str]) -> list[Buffer]:
+def _buffers(model: Any, family: Family, before: Mapping[str, str], origins: Origins) -> list[Buffer]:
     named = {plain_name(n): t for n, t in model.named_buffers() if _ORIGINAL not in n}
     return [
         Buffer(
@@ -139,7 +129,7 @@ def _buffers(model: Any, family: Family, before: Mapping[str, str]) -> list[Buff
             shape=list(tensor.shape),
             dtype=_dtype(tensor),
             part=_part(name, family),
-            base=Origin(file=None, key=None, relation="absent"),
+            base=origins.of([name], tensor, before[name]),
             before=before[name],
             after=tensor_digest(tensor),
         )
@@ -161,47 +151,3 @@ def _dtype(tensor: Any) -> str:
 def _gradient(name: str, gradients: Mapping[str, float]) -> Gradient:
     largest = gradients.get(name, 0.0)
     return Gradient(seen=largest > 0, max_norm=float(f"{largest:.6g}"))
-
-
-_ADDED = Origin(file=None, key=None, relation="absent")
-
-
-class _Origins:
-    """Where each parameter lies in a base's safetensors files, found by content and name."""
-
-    def __init__(self, directory: Path) -> None:
-        self._by_digest: dict[str, list[tuple[str, TensorInfo]]] = {}
-        self._by_shape: dict[tuple[int, ...], list[tuple[str, TensorInfo]]] = {}
-        for path in sorted(directory.glob("*.safetensors")):
-            for info in read_tensors(path).values():
-                self._by_digest.setdefault(info.sha256, []).append((path.name, info))
-                self._by_shape.setdefault(tuple(info.shape), []).append((path.name, info))
-
-    def of(self, names: list[str], tensor: Any, digest: str) -> Origin:
-        """Find the tensor whose bytes are the same and whose key is most alike; else one of its shape.
-
-        `names` are the parameter's names, its own first; `tied` says that the file has it under another.
-        """
-        shape = tuple(tensor.shape)
-        same = [
-            (file, info)
-            for file, info in self._by_digest.get(digest, [])
-            if tuple(info.shape) == shape and info.dtype == _dtype(tensor)
-        ]
-        alike = [entry for entry in self._by_shape.get(shape, []) if _common(entry[1].name, names[0]) > 1]
-        candidates = [(name, entry) for entry in same or alike for name in names]
-        if not candidates:
-            return _ADDED
-        name, (file, info) = max(candidates, key=lambda c: (_common(c[1][1].name, c[0]), c[0] == names[0]))
-        relation = "cast" if not same else "identical" if name == names[0] else "tied"
-        return Origin(file=file, key=info.name, relation=relation)
-
-
-def _common(key: str, name: str) -> int:
-    """Number of trailing dotted components that two names share."""
-    count = 0
-    for a, b in zip(reversed(key.split(".")), reversed(name.split(".")), strict=False):
-        if a != b:
-            break
-        count += 1
-    return count

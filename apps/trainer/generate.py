@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer.collate import Encoder
-from apps.trainer.freeze import tensor_digest
-from apps.trainer.load import Base, load_model, load_processor, quiet
+from apps.trainer.load import Base, load_model, load_processor, translated
+from apps.trainer.origins import tensor_digest
 from kolm.answers import Answer
 from kolm.errors import EvalError
 from kolm.modules import ModuleManifest, plain_name
 from kolm.rows import Turn
+from kolm.spec import VLMTrainConfig
 
 
 class LoadedModel:
@@ -50,20 +51,20 @@ class LoadedModel:
 
 def open_model(
     base: Base,
+    config: VLMTrainConfig,
     *,
     adapter: Path | None = None,
     manifest: ModuleManifest | None = None,
-    device: str = "cpu",
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> LoadedModel:
-    """Load a base, with an adapter if one is given, ready to be asked.
+    """Load a base as it was trained on, with an adapter if one is given, ready to be asked.
 
     With a manifest, every tensor the adapter put into the live model is compared with the digest the
     manifest has for it: an adapter that loads only in part would otherwise answer as the base does.
     Raises TrainError, EvalError.
     """
-    model = load_model(base.directory, device=device)
+    model = load_model(base.directory, config)
     if adapter is not None:
         model = _with_adapter(model, adapter)
         if manifest is not None:
@@ -76,14 +77,9 @@ def open_model(
 def _with_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    try:
-        with quiet():
-            return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as err:
-        raise EvalError(
-            f"the adapter cannot be loaded: {str(err).splitlines()[0]}",
-            hint="was it compiled from this base, with this version of peft?",
-        ) from err
+    hint = "was it compiled from this base, with this version of peft?"
+    with translated("the adapter cannot be loaded", hint=hint, error=EvalError):
+        return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
 
 
 def _check_loaded(model: Any, manifest: ModuleManifest) -> None:

@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer import steps
+from apps.trainer.collate import Encoder
 from apps.trainer.generate import LoadedModel, open_model
-from apps.trainer.load import PROCESSOR_FILES, Base, find_base, load_processor, meta_model, remember_base
+from apps.trainer.load import (
+    PROCESSOR_FILES,
+    Base,
+    device_of,
+    find_base,
+    load_processor,
+    meta_model,
+    remember_base,
+)
 from apps.trainer.plan import Plan, plan_for
-from apps.trainer.vlm import TrainResult, VLMTrainer, device_of
+from apps.trainer.vlm import TrainResult, VLMTrainer
 from kolm import __version__
 from kolm.dataset import Dataset
 from kolm.modules import ModuleManifest
+from kolm.pack import EvalPack
 from kolm.spec import LoadedSpec
 
 _PACKAGES = ("accelerate", "numpy", "peft", "pillow", "safetensors", "tokenizers", "torch", "transformers")
@@ -37,7 +47,24 @@ class Job:
         """Find the base of a spec and plan its freeze. Raises SpecError, UnknownFamilyError, TrainError."""
         spec = loaded.spec
         base = find_base(loaded.base_source(), model=spec.base.model, revision=spec.base.revision)
+        if not base.family.pixel_limits and (spec.processor.min_pixels or spec.processor.max_pixels):
+            raise loaded.error(
+                "processor",
+                message=f"{base.family.name} scales every image to one size; pixel limits have no effect",
+                hint="remove the section",
+            )
         return cls(loaded, base, plan_for(meta_model(base.directory), base.family, spec.train))
+
+    def check_pack(self, pack: EvalPack) -> None:
+        """Encode every question once, so that one the processor refuses is found before training.
+
+        Raises DataError naming the row.
+        """
+        config = meta_model(self.base.directory).config
+        encoder = Encoder(load_processor(self.base.directory, **self._pixels), config, self.base.family)
+        for row in pack.rows:
+            images = [pack.image(cid) for cid in row.images]
+            encoder.prompt(row.turns, images, what=f"eval row {row.id}")
 
     @property
     def family(self) -> str:
@@ -72,9 +99,22 @@ class Job:
         return {
             "class": type(processor).__name__,
             "image_processor": type(images).__name__,
-            "backend": "pil",
+            "backend": "pil" if type(images).__name__.endswith("Pil") else "torchvision",
             "size": {key: value for key, value in dict(size).items() if value is not None} if size else {},
             **self._pixels,
+        }
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What the settings that say `auto` mean here."""
+        config = self.loaded.spec.train
+        held = self.loaded.spec.data.validation or self.loaded.spec.data.split
+        return {
+            "device": device_of(config).partition(":")[0],
+            "dtype": self.plan.dtype,
+            "keep": config.keep or ("best" if held else "last"),
+            "parts": {part: self.plan.treatments[part] for part in sorted(set(self.plan.parts.values()))},
+            "servable_as": self.plan.servable_as,
         }
 
     @property
@@ -113,12 +153,12 @@ class Job:
 
     def open_base(self) -> LoadedModel:
         """Load the base alone, to be asked."""
-        return open_model(self.base, device=self._device(), **self._pixels)
+        return open_model(self.base, self.loaded.spec.train, **self._pixels)
 
     def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> LoadedModel:
         """Load the base with the adapter as it was saved, to be asked."""
         return open_model(
-            self.base, adapter=adapter, manifest=manifest, device=self._device(), **self._pixels
+            self.base, self.loaded.spec.train, adapter=adapter, manifest=manifest, **self._pixels
         )
 
     def train_block(self, result: TrainResult) -> dict[str, Any]:
@@ -133,10 +173,10 @@ class Job:
             "lora_dropout": config.lora_dropout,
             "lora_targets": list(config.lora_targets),
             "bias": config.bias,
-            "freeze_vision": manifest.part_states().get("vision", ["frozen"]) == ["frozen"],
+            "freeze_vision": manifest.treatments()["vision"] == "frozen",
             "frozen_modules": manifest.frozen_modules,
             "trainable_modules": manifest.trainable_modules,
-            "parts": {part: _treatment(manifest, part) for part in manifest.part_states()},
+            "parts": manifest.treatments(),
             "servable_as": self.plan.servable_as,
             "learning_rate": config.learning_rate,
             "lr_scheduler": config.lr_scheduler,
@@ -156,23 +196,24 @@ class Job:
         """What this ran on, as observed."""
         import torch
 
-        device = self._device()
+        device = device_of(self.loaded.spec.train)
         return {
             "versions": self.versions(),
             "platform": platform.platform(),
             "host": socket.gethostname(),
-            "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
             "threads": torch.get_num_threads(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "image_backend": "pil",
+            "image_backend": self.processor["backend"],
         }
 
     def peak_memory(self) -> int:
         """Return the highest memory use so far in bytes: of the GPU where there is one, else resident."""
         import torch
 
-        if self._device().startswith("cuda"):
-            return int(torch.cuda.max_memory_allocated())
+        device = device_of(self.loaded.spec.train)
+        if device.startswith("cuda"):
+            return int(torch.cuda.max_memory_allocated(device))
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): kilobytes on Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -180,14 +221,3 @@ class Job:
     def _pixels(self) -> dict[str, int | None]:
         limits = self.loaded.spec.processor
         return {"min_pixels": limits.min_pixels, "max_pixels": limits.max_pixels}
-
-    def _device(self) -> str:
-        return device_of(self.loaded.spec.train)
-
-
-def _treatment(manifest: ModuleManifest, part: str) -> str:
-    """What was seen in a part: `frozen`; `lora` when only added factors were trained; else `full`."""
-    trained = [p for p in manifest.parameters if p.part == part and p.state == "trainable"]
-    if not trained:
-        return "frozen"
-    return "lora" if all(p.before is None for p in trained) else "full"

@@ -2,16 +2,20 @@
 
 import contextlib
 import json
+import math
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.trainer.families import Family, family_of
+from apps.trainer.families import Family, family_of, read_model_type
 from kolm.cid import sha256_hex, sha256_hex_of_file
-from kolm.errors import SpecError, TrainError
+from kolm.errors import KolmError, SpecError, TrainError
 from kolm.files import home, make_folder, write_atomic
+from kolm.spec import VLMTrainConfig
+from kolm.tensors import read_header
 
 PROCESSOR_FILES = (
     "chat_template.jinja",
@@ -28,6 +32,7 @@ PROCESSOR_FILES = (
 """Files of a checkpoint that turn images and text into tensors; they travel in the artifact."""
 
 _WEIGHTS = "*.safetensors"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Base:
     files: tuple[dict[str, Any], ...]
     """`{path, sha256, bytes}` of every file that loading may read, sorted by path."""
     family: Family
-    config: dict[str, Any]
+    model_type: str
+    """`model_type` of config.json."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -55,17 +61,17 @@ class Base:
             "files": [dict(entry) for entry in self.files],
         }
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of all weight files."""
-        return sum(f["bytes"] for f in self.files if f["path"].endswith(".safetensors"))
-
 
 def find_base(source: Path | str, *, model: str, revision: str | None = None) -> Base:
     """Return a base: a folder, or a hub id fetched into the cache. `model` is how the spec names it.
 
-    Raises UnknownFamilyError before anything is fetched, TrainError when a hub repository cannot be had.
+    Raises SpecError for a revision that does not name one state of the base, UnknownFamilyError before
+    anything is fetched, TrainError when a hub repository cannot be had.
     """
+    if isinstance(source, Path) and revision:
+        raise SpecError("base.revision is for hub models; a folder is named by its files", hint="remove it")
+    if revision and not _COMMIT.fullmatch(revision):
+        raise SpecError(f"base.revision {revision!r} is not a commit", hint="give all 40 digits, in quotes")
     if isinstance(source, Path):
         return describe(source, model=model, revision=None)
     family_of(source)
@@ -89,7 +95,6 @@ def describe(directory: Path, *, model: str, revision: str | None) -> Base:
         {"path": p.name, "sha256": sha256_hex_of_file(p), "bytes": p.stat().st_size}
         for p in sorted(paths, key=lambda p: p.name)
     ]
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return Base(
         model=model,
         revision=revision,
@@ -97,7 +102,7 @@ def describe(directory: Path, *, model: str, revision: str | None) -> Base:
         directory=directory,
         files=tuple(files),
         family=family,
-        config=config,
+        model_type=read_model_type(directory),
     )
 
 
@@ -114,7 +119,6 @@ def _licence(directory: Path) -> str | None:
 
 def _snapshot(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = [
         "config.json",
@@ -124,13 +128,9 @@ def _snapshot(model: str, revision: str | None) -> Path:
         "*.index.json",
         *PROCESSOR_FILES,
     ]
-    try:
+    hint = "base.model may be a local folder; a gated model needs HF_TOKEN"
+    with translated(f"base model {model} could not be fetched", hint=hint):
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as err:
-        raise TrainError(
-            f"base model {model} could not be fetched: {_first_line(err)}",
-            hint="base.model may be a local folder; a gated model needs HF_TOKEN",
-        ) from err
 
 
 def remember_base(base: Base) -> None:
@@ -191,46 +191,85 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def translated(failure: str, *, hint: str, error: type[KolmError] = TrainError) -> Iterator[None]:
+    """Turn whatever transformers, torch, safetensors or a chat template raises into one of ours."""
+    from huggingface_hub.errors import StrictDataclassError
+    from jinja2 import TemplateError
+    from safetensors import SafetensorError
+
+    raised = (ImportError, OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
+    others = (AssertionError, StrictDataclassError, TemplateError, SafetensorError)
+    try:
+        with quiet():
+            yield
+    except (*raised, *others) as err:
+        lines = str(err).strip().splitlines()
+        raise error(f"{failure}: {lines[0] if lines else type(err).__name__}", hint=hint) from err
+
+
 def meta_model(directory: Path) -> Any:
-    """Build the model of a checkpoint on the meta device: names and shapes, no weights, no memory."""
+    """Build the model of a checkpoint on the meta device: names and shapes, no weights, no memory.
+
+    Raises SpecError, also when the files hold fewer weights than config.json describes: loading would
+    fill the rest at random, and a misspelt key of config.json can ask for many gigabytes.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    try:
-        with quiet(), torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(directory))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    with translated(
+        f"{directory}: transformers cannot build this model from its config.json",
+        hint="compare config.json with the model's original",
+        error=SpecError,
+    ):
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config)
+    described = sum(parameter.numel() for parameter in model.parameters())
+    held = sum(
+        math.prod(entry.shape) for path in directory.glob(_WEIGHTS) for entry in read_header(path).values()
+    )
+    if described > held:
         raise SpecError(
-            f"{directory}: transformers cannot build this model from its config.json: {_first_line(err)}",
-            hint="compare config.json with the model's original",
-        ) from err
+            f"{directory}: config.json describes {described:,} parameters, the weight files hold {held:,}",
+            hint="use a complete checkpoint with its own config.json",
+        )
+    return model
 
 
-def load_model(
-    directory: Path, *, device: str, dtype: str = "auto", attn_implementation: str | None = None
-) -> Any:
-    """Load a base with its weights in the checkpoint's own dtype unless told otherwise. Raises TrainError."""
+def load_model(directory: Path, config: VLMTrainConfig) -> Any:
+    """Load a base onto the config's device, in the checkpoint's own dtype unless told otherwise.
+
+    Raises TrainError.
+    """
     from transformers import AutoModelForImageTextToText
 
-    try:
-        with quiet():
-            model, report = AutoModelForImageTextToText.from_pretrained(
-                directory,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as err:
-        raise TrainError(f"{directory} cannot be loaded: {_first_line(err)}", hint="is it complete?") from err
+    with translated(f"{directory} cannot be loaded", hint="is it complete, and the device there?"):
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            directory,
+            dtype=config.dtype,
+            attn_implementation=config.attn_implementation,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        model = model.to(device_of(config))
     lost = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if lost:
         raise TrainError(
             f"{directory} lacks {len(lost)} tensors the model needs, such as {lost[0]}",
             hint="they would be random; use a complete checkpoint",
         )
-    return model.to(device)
+    return model
+
+
+def device_of(config: VLMTrainConfig) -> str:
+    """Return the device that `config.device` means on this machine."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
@@ -246,18 +285,13 @@ def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels
     options = {"backend": "pil", "local_files_only": True} | {
         k: v for k, v in pixels.items() if v is not None
     }
-    try:
-        with quiet():
-            try:
-                return AutoProcessor.from_pretrained(directory, **options)
-            except (ImportError, OSError, ValueError):
-                if is_torchvision_available():
-                    raise
-                return _image_only(_processor_class(directory)).from_pretrained(directory, **options)
-    except (ImportError, OSError, ValueError, KeyError, AttributeError) as err:
-        raise TrainError(
-            f"{directory}: no usable processor: {_first_line(err)}", hint="is it complete?"
-        ) from err
+    with translated(f"{directory}: no usable processor", hint="is the checkpoint complete?"):
+        try:
+            return AutoProcessor.from_pretrained(directory, **options)
+        except (ImportError, OSError, ValueError):
+            if is_torchvision_available():
+                raise
+            return _image_only(_processor_class(directory)).from_pretrained(directory, **options)
 
 
 def _processor_class(directory: Path) -> Any:
@@ -286,7 +320,3 @@ def _image_only(cls: Any) -> Any:
 
     ImageOnly.__name__, ImageOnly.__qualname__ = cls.__name__, cls.__qualname__
     return ImageOnly
-
-
-def _first_line(err: BaseException) -> str:
-    return str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__

@@ -33,6 +33,8 @@ class Plan:
     """Elements that LoRA adds."""
     servable_as: Literal["lora", "merged"]
     """Where the adapter can be served: engines that take LoRA refuse fully trained modules."""
+    dtype: str
+    """Type the weights are loaded in, as torch spells it."""
 
     def elements(self, *parts: Part) -> int:
         """Count the base's own elements in these parts."""
@@ -56,6 +58,11 @@ def plan_for(model: Any, family: Family, config: VLMTrainConfig) -> Plan:
     parts = partition(list(shapes), family)
     _agree_with_accessors(model, family)
     treatments = _treatments(family, config)
+    if config.projector_lr is not None and treatments["projector"] != "full":
+        raise SpecError(
+            f"train.projector_lr has no effect: the projector is {treatments['projector']}",
+            hint="remove it, or set train.parts.projector: full",
+        )
     linears = linear_modules(model)
     targets = _targets(linears, family, config)
     full = [m for m in _roots(model, family) if treatments[_part(m, family)] == "full"]
@@ -73,6 +80,7 @@ def plan_for(model: Any, family: Family, config: VLMTrainConfig) -> Plan:
         states=states,
         added=sum(config.lora_r * sum(linears[target]) for target in targets),
         servable_as="merged" if full else "lora",
+        dtype=_dtype(model, config),
     )
 
 
@@ -97,6 +105,13 @@ def linear_modules(model: Any) -> dict[str, tuple[int, int]]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
+
+
+def _dtype(model: Any, config: VLMTrainConfig) -> str:
+    """The type that `dtype: auto` means for this checkpoint: what its config.json says, else float32."""
+    if config.dtype != "auto":
+        return config.dtype
+    return str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
 
 
 def _treatments(family: Family, config: VLMTrainConfig) -> dict[Part, Treatment]:

@@ -4,18 +4,21 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apps.trainer.generate import LoadedModel, open_model
 from apps.trainer.load import recall_base
-from kolm.artifact import Artifact
+from kolm.artifact import Artifact, check_members
 from kolm.errors import DataError
 from kolm.files import write_atomic
 from kolm.gallery import Gallery
-from kolm.rows import ImagePart, TextPart, Turn, check_text
+from kolm.pairs import Refusal, aliased, read_records, told
+from kolm.rows import ImagePart, Part, TextPart, Turn, check_text, refused
+from kolm.spec import VLMTrainConfig
 
 
 class CompiledModel:
@@ -35,19 +38,22 @@ class CompiledModel:
     ) -> Iterator["CompiledModel"]:
         """Load an artifact and the base it was compiled from, whose files are checked one by one.
 
-        Raises ArtifactError, TrainError when the base is not on this machine, EvalError when the
-        adapter does not load as it was saved.
+        Its members must be those of its manifest; whose artifact it is, only `kolm verify` says.
+        Raises ArtifactError, VerificationError, TrainError when the base is not on this machine,
+        EvalError when the adapter does not load as it was saved.
         """
         opened = Artifact.open(Path(artifact))
+        check_members(opened)
         identity = opened.manifest.base.model_dump()
         found = recall_base(identity, directory=base)
-        limits = {key: opened.lock.processor.get(key) for key in ("min_pixels", "max_pixels")}
+        config = VLMTrainConfig.model_validate(opened.lock.config)
+        pixels = opened.lock.processor.model_dump(include={"min_pixels", "max_pixels"})
         with tempfile.TemporaryDirectory(prefix="kolm-") as folder:
             adapter = Path(folder)
             for name in opened.members("adapter"):
                 (adapter / Path(name).name).write_bytes(opened.read(name))
-            model = open_model(found, adapter=adapter, manifest=opened.modules, **limits)
-            longest = max_new_tokens or int(opened.lock.generation["max_new_tokens"])
+            model = open_model(found, config, adapter=adapter, manifest=opened.modules, **pixels)
+            longest = max_new_tokens or opened.lock.generation.max_new_tokens
             yield cls(model, max_new_tokens=longest)
 
     def ask(self, images: Sequence[Any], prompt: str, *, root: Path | None = None) -> str:
@@ -57,7 +63,8 @@ class CompiledModel:
         """
         gallery = Gallery(root=root or Path())
         cids = [gallery.add(image) for image in images]
-        content = (*(ImagePart(cid) for cid in cids), TextPart(check_text(prompt, what="prompt")))
+        asked = TextPart(check_text(prompt, what="prompt"))
+        content: tuple[Part, ...] = (*(ImagePart(cid) for cid in cids), asked)
         pictures = [gallery.image(cid) for cid in cids]
         return self._model.ask([Turn("user", content)], pictures, max_new_tokens=self._max_new_tokens).text
 
@@ -69,38 +76,57 @@ def answer_table(model: CompiledModel, rows: Path, *, out: Path) -> int:
     table, the question is `prompt` or `question`. Nothing is written unless every row was answered.
     Raises DataError naming the row.
     """
-    records = _read(rows)
-    for number, record in enumerate(records, start=1):
-        image = record.get("image", record.get("image_path"))
-        prompt = record.get("prompt", record.get("question"))
-        if not image or not prompt:
-            raise DataError(
-                f"{rows} row {number}: needs an image and a prompt",
-                hint="columns are image (or image_path) and prompt (or question)",
-            )
+    records = []
+    for row in _read(rows):
         try:
-            images = image if isinstance(image, list) else [image]
-            record["response"] = model.ask(images, prompt, root=rows.parent)
+            answer = model.ask(row.images, row.prompt, root=rows.parent)
         except DataError as err:
-            raise DataError(f"{rows} row {number}: {err.message}", hint=err.hint) from err
+            raise DataError(f"{rows} row {row.number}: {err.message}", hint=err.hint) from err
+        records.append({**row.record, "response": answer})
     write_atomic(out, _written(records, csv_table=out.suffix.lower() == ".csv"))
     return len(records)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            records = [dict(record) for record in csv.DictReader(io.StringIO(text))]
-        else:
-            records = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, csv.Error) as err:
-        raise DataError(
-            f"{path} cannot be read as a table: {err}", hint="use JSON Lines or CSV in UTF-8"
-        ) from err
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"{path} holds no rows", hint='one JSON object a line: {"image": ..., "prompt": ...}')
-    return records
+@dataclass(frozen=True)
+class _Row:
+    """One question of a table, with everything else that its row says."""
+
+    number: int
+    record: Mapping[str, Any]
+    images: list[Any]
+    prompt: str
+
+    @classmethod
+    def of(cls, number: int, record: Mapping[str, Any]) -> "_Row":
+        """Read a record by the names that pairs have, and their aliases. Raises DataError."""
+        image, prompt = aliased(record, "image"), aliased(record, "prompt")
+        if not image or not prompt:
+            raise refused("needs an image and a prompt")
+        check_text(prompt, what="prompt")
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as err:
+            raise refused("it holds half of a surrogate pair, which cannot be written") from err
+        return cls(number, record, image if isinstance(image, list) else [image], prompt)
+
+
+def _read(path: Path) -> list[_Row]:
+    """Read a whole table. Raises DataError naming every row that cannot be asked."""
+    rows: list[_Row] = []
+    refusals: list[Refusal] = []
+    for number, record in read_records(path, any_columns=True):
+        try:
+            if isinstance(record, DataError):
+                raise record
+            rows.append(_Row.of(number, record))
+        except DataError as err:
+            refusals.append(Refusal(number, err.message))
+    columns = "columns are image (or image_path) and prompt (or question)"
+    if refusals:
+        raise DataError(f"{path}: {told(refusals)}", hint=columns)
+    if not rows:
+        raise DataError(f"{path} holds no rows", hint=columns)
+    return rows
 
 
 def _written(records: list[dict[str, Any]], *, csv_table: bool) -> bytes:

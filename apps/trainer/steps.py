@@ -1,5 +1,6 @@
 """The training loop, top to bottom: batches, loss, gradients, schedule, validation, best weights."""
 
+import contextlib
 import hashlib
 import math
 import time
@@ -62,9 +63,10 @@ def train(
     from accelerate import Accelerator
     from transformers import get_scheduler
 
-    # accelerate keeps one precision per process; autocast is entered here, so that runs may differ
-    accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu", mixed_precision="no")
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16)
+    # accelerate keeps one device and precision per process; the model's own are used, so that runs may differ
+    device = next(model.parameters()).device
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
     trained = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     steps = count_steps(len(rows), config)
     optimizer = _optimizer(trained, config)
@@ -82,9 +84,10 @@ def train(
         targets = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
         loss = 0.0
         for batch in batches:
-            with autocast:
-                share = _loss(model, _to(batch, accelerator.device)) / targets
-            accelerator.backward(share)
+            with memory_watched():
+                with autocast:
+                    share = _loss(model, _to(batch, device)) / targets
+                accelerator.backward(share)
             loss += share.item()
         norm = _clip(trained, config.max_grad_norm, trace.gradients)
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -120,6 +123,23 @@ def train(
         best_step = best.restore(trained)
     trace.kept_step, trace.kept_best = best_step or steps, best_step is not None
     return trace
+
+
+@contextlib.contextmanager
+def memory_watched() -> Iterator[None]:
+    """Turn running out of memory into an error that names the settings to change. Raises TrainError."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as err:
+        if not isinstance(err, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(err):
+            raise
+        raise TrainError(
+            "out of memory",
+            hint="lower train.per_device_train_batch_size or processor.max_pixels, "
+            "or set train.gradient_checkpointing: true",
+        ) from err
 
 
 def _windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int) -> Iterator[list[Row]]:
@@ -159,7 +179,7 @@ def _validate(
     total, tokens = 0.0, 0
     size = config.per_device_train_batch_size
     device = next(model.parameters()).device
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), autocast, memory_watched():
         for start in range(0, len(rows), size):
             batch = _to(collate(rows[start : start + size], pad_token=pad_token), device)
             tokens += int((batch["labels"][:, 1:] != -100).sum())

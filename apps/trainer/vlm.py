@@ -8,22 +8,24 @@ Rows are dicts with `image` (a PIL image, a path or a base64 string; a list for 
 and `response`. The base is a checkpoint folder or a hub id.
 """
 
+import contextlib
 import json
+import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apps.trainer import freeze, steps
-from apps.trainer.collate import Encoder
+from apps.trainer.collate import Encoder, Row
 from apps.trainer.load import Base, find_base, load_model, load_processor, meta_model
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.rows import Rows
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import StorageError
+from kolm.errors import SpecError, StorageError
 from kolm.files import read_bytes, write_atomic
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, refuse_unsupported
@@ -88,6 +90,10 @@ class VLMTrainer:
     def plan(self) -> Plan:
         """Say what will be frozen and trained, from a model without weights."""
         refuse_unsupported(self.config)
+        if self.validation is None and (self.config.keep == "best" or self.config.eval_steps):
+            raise SpecError(
+                "keep: best and eval_steps need validation rows", hint="give validation_dataset, or drop them"
+            )
         return plan_for(meta_model(self.base.directory), self.base.family, self.config)
 
     def train(self) -> TrainResult:
@@ -95,21 +101,13 @@ class VLMTrainer:
 
         Raises TrainError, DataError, and FreezeMismatchError when the live model is not the plan's.
         """
-        import torch
-
         plan = self.plan()
         commitment = dict(self.commitment or self._own_commitment())
-        seed = int(commitment["seed"])
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # no kernel here reads it; half the speed
+        with deterministic(int(commitment["seed"])):
+            return self._train(plan, commitment)
 
-        model = load_model(
-            self.base.directory,
-            device=device_of(self.config),
-            dtype=self.config.dtype,
-            attn_implementation=self.config.attn_implementation,
-        )
+    def _train(self, plan: Plan, commitment: Mapping[str, Any]) -> TrainResult:
+        model = load_model(self.base.directory, self.config)
         encoder = Encoder(load_processor(self.base.directory, **self.pixels), model.config, self.base.family)
         rows = Rows(encoder, self.dataset, self.config)
         held = Rows(encoder, self.validation, self.config) if self.validation else []
@@ -124,7 +122,7 @@ class VLMTrainer:
             rows,
             held,
             self.config,
-            seed=seed,
+            seed=int(commitment["seed"]),
             pad_token=_pad_token(encoder.processor),
             log=log,
             enter_training=lambda: freeze.training_mode(wrapped, self.base.family, plan),
@@ -134,7 +132,7 @@ class VLMTrainer:
         manifest = freeze.observe(wrapped, base=self.base, before=before, gradients=trace.gradients)
         freeze.compare(manifest, plan)
         adapter_dir = save_adapter(wrapped, plan, self.base, self.output_dir / "adapter")
-        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows))
+        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows, held))
 
     def _own_commitment(self) -> dict[str, Any]:
         """Commit to the inputs of a run without a spec: config, rows and base."""
@@ -151,13 +149,29 @@ class VLMTrainer:
         }
 
 
-def device_of(config: VLMTrainConfig) -> str:
-    """Return the device that `config.device` means on this machine."""
+@contextlib.contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed torch and ask for deterministic kernels; afterwards everything is as it was.
+
+    cuBLAS is only deterministic with a fixed workspace, which has to be set before its first use.
+    """
     import torch
 
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    asked, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # no kernel reads it; filling costs time
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=warned)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> Path:
@@ -187,11 +201,12 @@ def _pad_token(processor: Any) -> int:
     return int(token if token is not None else tokenizer.eos_token_id)
 
 
-def _metrics(trace: steps.Trace, rows: Rows) -> dict[str, Any]:
+def _metrics(trace: steps.Trace, rows: Rows, held: Rows | Sequence[Row]) -> dict[str, Any]:
     return {
         "train_examples": len(rows),
         "truncated": rows.truncated,
         "dropped": rows.dropped,
+        "validation_dropped": list(getattr(held, "dropped", ())),
         "steps": len(trace.losses),
         "kept_step": trace.kept_step,
         "checkpoint": "best" if trace.kept_best else "last",

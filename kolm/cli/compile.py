@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from kolm.cli.console import command, emit, note
+from kolm.cli.console import command, emit, note, require_extra
 
 if TYPE_CHECKING:
     from kolm.pipeline import CompileResult, Inputs, Job
@@ -26,6 +26,7 @@ def compile_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train, evaluate, pack and sign what a spec describes."""
+    require_extra("torch", "train")
     from apps.trainer.job import Job
     from kolm.keys import key_path, load_private, passphrase_source
     from kolm.pipeline import compile_spec, read_inputs
@@ -40,19 +41,15 @@ def compile_(
         _reachable(url)
     job = Job.open(loaded)
     inputs = read_inputs(loaded)
-    voice = _Voice()
-    result = compile_spec(
-        loaded,
-        job=job,
-        evaluate=_evaluate,
-        inputs=inputs,
-        signer=signer,
-        out=out,
-        voice=voice,
-    )
-    voice.finish()
+    with _Voice() as voice:
+        result = compile_spec(
+            loaded, job=job, evaluate=_evaluate, inputs=inputs, signer=signer, out=out, voice=voice
+        )
+    if not as_json:
+        emit(_summary(result))
     pushed = _push(result, url, allow_failed=push_failed) if url else None
-    emit(_document(result, pushed) if as_json else _summary(result, pushed), as_json=as_json)
+    if as_json:
+        emit(_document(result, pushed), as_json=True)
     raise typer.Exit(GATE_EXIT[result.verdict])
 
 
@@ -77,9 +74,11 @@ def _push(result: "CompileResult", url: str, *, allow_failed: bool) -> str | Non
     from registry.client import RegistryClient
 
     if result.verdict != "PASS" and not allow_failed:
+        note(f"not pushed: the gate says {result.verdict}; --push-failed pushes it all the same")
         return None
     with RegistryClient(url) as registry:
         registry.push(result.artifact, result.receipt, allow_failed=allow_failed)
+    note(f"pushed   {url}")
     return url
 
 
@@ -125,7 +124,10 @@ class _Voice:
         if not self._live and done == rows:
             note(f"eval     {model}: {rows} answers")
 
-    def finish(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def _advance(self, name: str, done: int, total: int, text: str) -> None:
@@ -137,7 +139,7 @@ class _Voice:
         self._bars.update(self._tasks[name], completed=done, note=text)
 
 
-def _summary(result: "CompileResult", pushed: str | None) -> str:
+def _summary(result: "CompileResult") -> str:
     """The result in a few lines, failing conditions first."""
     k = result.k_score
     accuracy = k["accuracy"]
@@ -150,12 +152,25 @@ def _summary(result: "CompileResult", pushed: str | None) -> str:
         *(f"  {'ok  ' if c['ok'] else 'FAIL' if c['ok'] is False else 'n/a '} {c['id']:<18} "
           f"required {c['required']}, observed {c['observed']}"
           for c in sorted(k["gate"]["conditions"], key=lambda c: c["ok"] is not False)),
+        *_left_out(result.metrics),
         f"wrote    {result.artifact}  {result.receipt.name}  {result.modules.name}",
         f"cid      {result.cid}",
     ]  # fmt: skip
-    if pushed:
-        lines.append(f"pushed   {pushed}")
     return "\n".join([*lines, f"next     kolm verify {result.artifact}"])
+
+
+def _left_out(metrics: dict[str, Any]) -> list[str]:
+    """A line for each way in which rows were not trained on as they were given."""
+    told = (
+        ("truncated", "prompts were cut to fit max_seq_length"),
+        ("dropped", "rows did not fit and were left out"),
+        ("validation_dropped", "validation rows did not fit and were left out"),
+    )
+    return [
+        f"warning  {len(metrics[kind])} {what}: {', '.join(metrics[kind][:3])}"
+        for kind, what in told
+        if metrics[kind]
+    ]
 
 
 def _accuracy_line(accuracy: dict[str, Any]) -> str:

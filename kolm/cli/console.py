@@ -5,11 +5,12 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, ParamSpec
 
 import typer
 
-from kolm.errors import KolmError
+from kolm.errors import KolmError, TrainError
 
 P = ParamSpec("P")
 
@@ -57,6 +58,14 @@ def report(error: KolmError, *, as_json: bool) -> None:
     note(f"error: {error.message}")
     if error.hint:
         note(f"hint: {error.hint}")
+
+
+def require_extra(module: str, extra: str, *, error: type[KolmError] = TrainError) -> None:
+    """Raise `error` when `module`, which comes with kolm's optional packages `extra`, is not installed."""
+    if find_spec(module) is None:
+        raise error(
+            f"this command needs {module}, which is not installed", hint=f"pip install 'kolm[{extra}]'"
+        )
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:

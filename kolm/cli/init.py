@@ -1,5 +1,7 @@
 """`kolm init`: a folder with everything that one compile needs."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,32 +27,43 @@ def init(
 
     if demo != "digits":
         raise SpecError(f"there is no demo {demo!r}", hint="--demo digits")
-    write_digits(directory, base=base, train_rows=train_rows, eval_rows=eval_rows)
-    key = _ensure_key()
+    with _signing_key() as keep:
+        write_digits(directory, base=base, train_rows=train_rows, eval_rows=eval_rows)
+        key = keep()
     if as_json:
         emit({"directory": str(directory), "spec": str(directory / "spec.yaml"), "key": key}, as_json=True)
         return
     emit(f"wrote    {directory}\nnext     kolm compile {directory / 'spec.yaml'}")
 
 
-def _ensure_key() -> str | None:
-    """Make, save and trust a signing key if there is none; return its id if one was made."""
+@contextmanager
+def _signing_key() -> Iterator[Callable[[], str | None]]:
+    """Make a signing key if there is none; yield what saves and trusts it and returns its id.
+
+    Everything that can be refused is tried before the yield, so that a demo without a key is not left
+    behind. Raises SigningError, StorageError.
+    """
     import os
 
-    from kolm.files import make_folder
+    from kolm.files import make_folder, replace, staging
     from kolm.keys import PrivateKey, key_path, passphrase_source, save_private
     from kolm.trust import default_trust_dir, trust_key
 
-    path = key_path()
+    path, trust = key_path(), default_trust_dir()
     if path.exists():
-        return None
+        yield lambda: None
+        return
     chosen = os.environ.keys() & {"KOLM_KEY_PASSPHRASE", "KOLM_KEY_PASSPHRASE_FILE"}
     passphrase = passphrase_source(prompt=False)() if chosen else None
     key = PrivateKey.generate()
-    make_folder(path.parent, mode=0o700)
-    save_private(key, path, passphrase=passphrase)
-    trust_key(default_trust_dir(), key.public, label="default")
-    kept = "encrypted" if passphrase else "unencrypted"
-    note(f"made a signing key, {kept}: {path}")
-    note(f"trusted it for verification: {default_trust_dir()}")
-    return key.key_id
+
+    def keep() -> str:
+        replace(draft / path.name, target=path)
+        trust_key(trust, key.public, label="default")
+        note(f"made a signing key, {'encrypted' if passphrase else 'unencrypted'}: {path}")
+        note(f"trusted it for verification: {trust}")
+        return key.key_id
+
+    with staging(trust), staging(make_folder(path.parent, mode=0o700)) as draft:
+        save_private(key, draft / path.name, passphrase=passphrase)
+        yield keep

@@ -1,12 +1,11 @@
 """`kolm registry serve`: keep what was proven and hand it out by CID."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kolm.cli.console import command, emit, note
+from kolm.cli.console import command, emit, note, require_extra
 from kolm.errors import RegistryError
 
 app = typer.Typer(help="Run a registry.", no_args_is_help=True)
@@ -37,7 +36,8 @@ def serve(
     from kolm.files import home
     from kolm.trust import TrustStore, default_trust_dir
 
-    _require_packages()
+    for module in ("fastapi", "uvicorn", "sqlalchemy", "python_multipart"):
+        require_extra(module, "registry", error=RegistryError)
     from registry.app import create_app
     from registry.server import address_of, is_loopback, listen
     from registry.server import serve as run
@@ -52,13 +52,3 @@ def serve(
             note("warning: anyone who reaches this address can read everything and add what verifies")
         line = f"registry on {address_of(listener)} data {settings.data} trust {settings.trust}"
         run(application, listener, on_ready=lambda: emit(line))
-
-
-def _require_packages() -> None:
-    missing = [
-        name for name in ("fastapi", "uvicorn", "sqlalchemy", "python_multipart") if not find_spec(name)
-    ]
-    if missing:
-        raise RegistryError(
-            f"the registry needs {', '.join(missing)}", hint="install it with: pip install 'kolm[registry]'"
-        )

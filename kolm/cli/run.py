@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kolm.cli.console import command, emit, note
+from kolm.cli.console import command, emit, note, require_extra
 
 
 @command
@@ -20,7 +20,6 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Answer a question about an image with a compiled model, or a whole table of them."""
-    from apps.trainer.run import CompiledModel, answer_table
     from kolm.errors import SpecError
 
     single = prompt is not None
@@ -29,6 +28,10 @@ def run(
             "give either --image and --prompt, or --rows and --out",
             hint='kolm run digits.kolm --image digit.png --prompt "Which digit is written in this picture?"',
         )
+    require_extra("torch", "train")
+    from apps.trainer.run import CompiledModel, answer_table
+
+    note("not verified: `kolm verify` checks signatures and claims")
     with CompiledModel.open(artifact, base=base, max_new_tokens=max_new_tokens) as model:
         if prompt is not None:
             answer = model.ask(image or [], prompt)

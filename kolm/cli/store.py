@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kolm.cli.console import command, emit
+from kolm.cli.console import command, emit, note
 from kolm.cli.verify import one_line
 
 Registry = Annotated[str, typer.Option(help="Address of the registry, such as http://127.0.0.1:8150.")]
@@ -75,6 +75,8 @@ def search(
         emit({"items": items}, as_json=True)
     elif items:
         emit("\n".join(_line(item) for item in items))
+    else:
+        note("no artifact matches")
 
 
 def _line(item: dict[str, Any]) -> str:

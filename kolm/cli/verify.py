@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +63,8 @@ def verify(
             expected_cid=found.cid,
             base_dir=base,
         )
+    if receipt is not None and not receipt.exists():
+        report = _naming(report, receipt)
     emit(report.to_json() if as_json else as_text(report), as_json=as_json)
     if report.failure is not None:
         if report.failure.hint and not as_json:
@@ -123,6 +125,16 @@ def _cid(text: str) -> str:
         raise SpecError(
             f"{text!r} is neither a file nor a CID", hint="give the path of a .kolm file"
         ) from err
+
+
+def _naming(report: "AuditReport", missing: Path) -> "AuditReport":
+    """Say of a receipt that was named and is not there which file was looked for."""
+    detail, hint = f"there is no file {missing}", "check the path given with --receipt"
+    checks = [
+        replace(check, detail=detail, hint=hint) if check.code == "E_SIG_MISSING" else check
+        for check in report.checks
+    ]
+    return replace(report, checks=tuple(checks))
 
 
 def _read(path: Path, *, limit: int) -> bytes | None:

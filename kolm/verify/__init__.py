@@ -69,21 +69,27 @@ def verify_bundle(
     expected_cid: str | None = None,
     base_dir: Path | None = None,
     now: datetime | None = None,
+    stop_at_first: bool = False,
 ) -> AuditReport:
-    """Run every check over an artifact and its receipt; a bad bundle gives a report, never an exception."""
+    """Run every check over an artifact and its receipt; a bad bundle gives a report, never an exception.
+
+    With `stop_at_first` the checks after a failed one are skipped: nothing is computed for strangers.
+    """
     case = Case(artifact, receipt, trust, expected_cid, base_dir, now or datetime.now(UTC))
     checks: list[Check] = []
     try:
         for step in CHECKS:
-            checks.append(_outcome(step, case, checks))
+            checks.append(_outcome(step, case, checks, stop_at_first=stop_at_first))
         return _report(case, checks)
     finally:
         if hasattr(case, "artifact"):
             case.artifact.container.close()
 
 
-def _outcome(step: Step, case: Case, earlier: list[Check]) -> Check:
+def _outcome(step: Step, case: Case, earlier: list[Check], *, stop_at_first: bool) -> Check:
     unmet = [number for number in step.needs if earlier[number - 1].status != "passed"]
+    if stop_at_first:
+        unmet += [check.number for check in earlier if check.status == "failed"]
     if unmet:
         detail = f"not made, because check {unmet[0]} did not pass"
         return Check(step.number, step.id, step.title, "skipped", "absent", None, detail)

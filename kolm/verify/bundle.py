@@ -120,6 +120,7 @@ def stages(case: Case) -> Finding:
     _check_inputs(case)
     _check_outputs(case)
     _check_images(case)
+    case.linked = True
     return Finding(f"{len(STAGES)} stages of run {runs.pop()}")
 
 

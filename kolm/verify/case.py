@@ -46,6 +46,8 @@ class Case:
     """Set by check 5."""
     statements: list[Statement] = field(init=False)
     """Set by check 6."""
+    linked: bool = field(init=False, default=False)
+    """Set by check 7: the statements are those of one compile of this artifact."""
 
     @cached_property
     def pack(self) -> EvalPack:

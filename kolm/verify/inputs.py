@@ -1,25 +1,35 @@
 """Checks 9, 13 and 14: the spec and its lock, the base, and the training log that commits to them."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex_of_file
 from kolm.errors import ArtifactError, SpecError
+from kolm.lock import LockedChoices
 from kolm.modules import Buffer, Parameter
 from kolm.receipt import data_counts
-from kolm.spec import CompileSpec, parse_spec
+from kolm.spec import CompileSpec, VLMTrainConfig, parse_spec
 from kolm.tensors import read_header, read_tensors
-from kolm.trainlog import base_digest, effective_seed, read_log
+from kolm.trainlog import TrainLog, base_digest, effective_seed, read_log
 from kolm.verify.case import Case, Finding, require
 
 _SAME_IN_RECEIPT = (
+    "method",
     "lora_r",
     "lora_alpha",
+    "lora_dropout",
     "lora_targets",
-    "learning_rate",
-    "max_seq_length",
+    "bias",
     "freeze_vision",
+    "learning_rate",
+    "lr_scheduler",
+    "optim",
+    "max_seq_length",
+    "num_train_epochs",
+    "seed",
 )
 """Settings that the training block repeats from the lock."""
 
@@ -32,22 +42,46 @@ def spec(case: Case) -> Finding:
     _locked((asked.name, asked.task) == (manifest.name, manifest.task), "name and task")
     _locked(asked.base.model == manifest.base.model, "base.model")
     _locked(asked.base.revision in (None, manifest.base.revision), "base.revision")
+    settings = asked.train.model_dump(mode="json")
+    odd = _differences(settings, lock.config)
+    _locked(not odd, f"train.{', train.'.join(odd)}")
     _locked(asked.train.seed == lock.seed.spec, "train.seed")
     judged = asked.eval.model_dump(include={"min_accuracy", "gate", "budget", "seed"})
     _locked(judged == lock.eval.model_dump(), "eval")
-    _locked(asked.generation.max_new_tokens == lock.generation.get("max_new_tokens"), "generation")
+    decoding = (lock.generation.max_new_tokens, lock.generation.greedy)
+    _locked(decoding == (asked.generation.max_new_tokens, True), "generation")
+    pixels = (lock.processor.min_pixels, lock.processor.max_pixels)
+    _locked(pixels == (asked.processor.min_pixels, asked.processor.max_pixels), "processor")
     metrics = {name: asked.eval.metric.get(name, part.metric) for name, part in case.pack.slices.items()}
     _locked(metrics == lock.metrics, "eval.metric")
-    explicit = asked.train.model_dump(mode="json", exclude_unset=True)
-    odd = [key for key, value in explicit.items() if not _resolves(value, lock.config.get(key))]
-    _locked(not odd, f"train.{', train.'.join(odd)}")
-    block = case.compile.train.model_dump()
-    odd = [key for key in _SAME_IN_RECEIPT if key in block and block[key] != lock.config.get(key)]
+    _check_choices(asked.train, lock.resolved)
+    _check_receipt(case)
+    return Finding(f"{len(settings)} training settings and the gate's thresholds")
+
+
+def _check_choices(asked: VLMTrainConfig, chosen: LockedChoices) -> None:
+    """Where the spec left nothing open, nothing else was chosen."""
+    _locked(asked.device in ("auto", chosen.device), "train.device")
+    _locked(asked.dtype in ("auto", chosen.dtype), "train.dtype")
+    _locked(asked.keep in (None, chosen.keep), "train.keep")
+    for part, treatment in chosen.parts.items():
+        _locked(getattr(asked.parts, part, "frozen") in ("auto", treatment), f"train.parts.{part}")
+
+
+def _check_receipt(case: Case) -> None:
+    """The receipt repeats what the lock says, and counts what the training set holds."""
+    compiled, lock = case.compile, case.artifact.lock
+    block = compiled.train.model_dump()
+    repeated = {key: block[key] for key in _SAME_IN_RECEIPT if key in block}
+    odd = _differences(repeated, {key: lock.config[key] for key in repeated})
     _locked(not odd, f"the receipt's {', '.join(odd)}")
-    counts = case.compile.data.model_dump()
+    _locked(compiled.environment.get("versions") == lock.versions, "the receipt's versions")
+    counts = compiled.data.model_dump()
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
-    _locked(block["train_examples"] <= counts["train"], "the receipt's train_examples")
-    return Finding(f"{len(explicit)} training settings and the gate's thresholds")
+    used, dropped = compiled.train.train_examples, compiled.train.dropped_examples
+    _locked(used >= 1 and used + dropped == counts["train"], "the receipt's train_examples")
+    _locked(not dropped or lock.config["on_overlong"] == "drop", "the receipt's dropped_examples")
+    _locked(compiled.train.truncated_examples <= used, "the receipt's truncated_examples")
 
 
 def _parsed(case: Case) -> CompileSpec:
@@ -57,11 +91,12 @@ def _parsed(case: Case) -> CompileSpec:
         raise ArtifactError(err.message, check="E_SPEC_PARSE", hint=err.hint) from err
 
 
-def _resolves(asked: Any, locked: Any) -> bool:
-    """`auto` and null leave the choice open; anything else stands in the lock as it is in the spec."""
-    if isinstance(asked, dict) and isinstance(locked, dict):
-        return all(_resolves(value, locked.get(key)) for key, value in asked.items())
-    return asked in ("auto", None) or asked == locked
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Name the keys under which two JSON objects differ; 1 is 1.0, but not `true`."""
+    same = {
+        key for key in one.keys() & other.keys() if canonical_json(one[key]) == canonical_json(other[key])
+    }
+    return sorted((one.keys() | other.keys()) - same)
 
 
 def _locked(holds: bool, what: str) -> None:
@@ -148,10 +183,27 @@ def training_log(case: Case) -> Finding:
     wrong = next((member for member, value in expected.items() if stated[member] != value), None)
     _logged(wrong is None, f"it commits to another {wrong}")
     known = {row.id for row in case.train_set.rows}
+    _logged(bool(case.train_set.validation) or not log.validations, "it validates on rows that are not there")
     fed = {row for step in log.steps for row in step.rows}
     _logged(fed <= known, "it trains on rows that the training set does not hold")
     _logged(bool(log.steps), "it holds no step")
+    if case.linked:
+        _check_told(case, log, fed=len(fed))
     return Finding(f"{len(log.steps)} steps, head {log.head[:12]}; losses and batch digests signed only")
+
+
+def _check_told(case: Case, log: TrainLog, *, fed: int) -> None:
+    """The receipt tells of the steps that were logged, and the kept weights follow from them."""
+    block, lock = case.compile.train, case.artifact.lock
+    counted = {block.steps, len(case.compile.timings.steps_ns)}
+    _logged(counted == {len(log.steps)}, "the receipt counts or times other steps")
+    _logged(fed <= block.train_examples, "it trains on more rows than the receipt counts")
+    checkpoint, step = log.kept(lock.config.get("keep"))
+    _logged(
+        (block.checkpoint, block.best_step) == (checkpoint, step),
+        f"it gives checkpoint {checkpoint} of step {step}, not the receipt's",
+    )
+    _logged(lock.resolved.keep == checkpoint, f"it gives checkpoint {checkpoint}, not the lock's")
 
 
 def _logged(holds: bool, message: str) -> None:

@@ -1,15 +1,13 @@
 """Checks 10 to 12: what was frozen and trained, and that the adapter is what training left."""
 
-import json
-from typing import Any
-
-from kolm.errors import ArtifactError, VerificationError
+from kolm.errors import VerificationError
 from kolm.globs import matches
 from kolm.modules import plain_name
 from kolm.predicates import VLMTrainBlock
 from kolm.receipt import module_summary
 from kolm.tensors import TensorInfo, read_tensors
 from kolm.verify.case import Case, Finding, require
+from kolm.verify.peftconfig import check_config
 
 
 def modules(case: Case) -> Finding:
@@ -33,14 +31,28 @@ def modules(case: Case) -> Finding:
         lists == (artifact.modules.frozen_modules, artifact.modules.trainable_modules),
         "the training block lists other modules",
     )
-    seen = artifact.modules.part_states().get("vision", [])
-    if isinstance(block, VLMTrainBlock):
-        _same(
-            not block.freeze_vision or seen == ["frozen"], "freeze_vision is claimed, but vision was trained"
-        )
-        _same(block.freeze_vision or "trainable" in seen, "vision was frozen, but freeze_vision is false")
+    _check_treatments(case)
     counts = compiled.modules.counts
     return Finding(f"{counts.frozen} frozen and {counts.trainable} trained parameters")
+
+
+def _check_treatments(case: Case) -> None:
+    """Lock and receipt say of each part what the manifest shows, and call the model what it is."""
+    manifest, block = case.artifact.modules, case.compile.train
+    _same(manifest.family == case.artifact.manifest.family, "modules.json is of another family")
+    _same(
+        isinstance(block, VLMTrainBlock) is manifest.sees_images,
+        "the training block is not that of a model with, or without, a vision tower or projector",
+    )
+    parts, chosen = manifest.treatments(), case.artifact.lock.resolved
+    _same(
+        (chosen.parts, chosen.servable_as) == (parts, manifest.servable_as), "the lock treats parts otherwise"
+    )
+    if isinstance(block, VLMTrainBlock):
+        _same(block.parts == parts, "the receipt's parts are not what was trained")
+        _same(block.servable_as == manifest.servable_as, f"it can be served as {manifest.servable_as}")
+        frozen = parts.get("vision", "frozen") == "frozen"
+        _same(block.freeze_vision is frozen, f"freeze_vision is said to be {not frozen}, and is not")
 
 
 def _same(holds: bool, message: str) -> None:
@@ -65,29 +77,9 @@ def adapter(case: Case) -> Finding:
         parameter = trained[plain]
         form = (parameter.dtype, tuple(parameter.shape), parameter.after)
         _fits((tensor.dtype, tensor.shape, tensor.sha256) == form, f"{plain} is not what training left")
-    _check_config(case)
+    check_config(case.artifact)
     vision = sum(parameter.part == "vision" for parameter in trained.values())
     return Finding(f"{len(found)} tensors, {vision} of them in the vision tower")
-
-
-def _check_config(case: Case) -> None:
-    """PEFT's own config names the locked modules, so that loading it attaches factors nowhere else."""
-    name, lock = "adapter/adapter_config.json", case.artifact.lock
-    try:
-        config: Any = json.loads(case.artifact.read(name))
-        targets = sorted(config["target_modules"])
-        rank, alpha = config["r"], config["lora_alpha"]
-    except (ValueError, TypeError, KeyError, RecursionError) as err:
-        raise ArtifactError(f"{name} is not a PEFT LoRA config", check="E_SCHEMA") from err
-    _fits(targets == sorted(lock.targets), f"{name} names other target modules than the lock")
-    _fits(
-        (rank, alpha) == (lock.config.get("lora_r"), lock.config.get("lora_alpha")),
-        f"{name} has another rank or alpha",
-    )
-    made = {p.name.rpartition(".")[0] for p in case.artifact.modules.parameters if ".lora_" in p.name}
-    _fits(
-        made == {plain_name(target) for target in lock.targets}, "LoRA factors are not on the locked modules"
-    )
 
 
 def _fits(holds: bool, message: str) -> None:

@@ -1,10 +1,11 @@
 """Checks 15 to 17: train and eval apart, every score computed again, and the auditor's own policy."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from kolm.canonical import canonical_json
 from kolm.errors import VerificationError
 from kolm.leaks import exact_overlaps
+from kolm.schema import instant
 from kolm.scorecard import score_artifact
 from kolm.verify.case import Case, Finding, require
 
@@ -36,7 +37,6 @@ def scores(case: Case) -> Finding:
         case.artifact,
         timings=[timing.model_dump() for timing in compiled.timings.rows],
         attempts=stated.attempts,
-        text_only=compiled.text_train is not None,
         pack=case.pack,
     )
     for member, value in stated.model_dump().items():
@@ -68,7 +68,7 @@ def _check_cost(case: Case) -> None:
 
 def policy(case: Case) -> Finding:
     """(17) The signing keys were valid, and the verdict is one this trust directory accepts."""
-    finished = datetime.strptime(case.compile.finished, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    finished = instant(case.compile.finished)
     require(finished <= case.now + _CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
     for keyid in sorted({opened.keyid for opened in case.opened}):
         _check_window(case, keyid, finished)

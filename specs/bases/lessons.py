@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from synth import (
     CANVAS,
-    COLOURS,
     SHAPES,
     SIDE,
     WORDS,
+    Look,
     coloured,
     different_colours,
     digit_ink,
@@ -84,24 +84,23 @@ def ask_digit(rng: np.random.Generator, digit: int) -> tuple[str, str]:
     return pick(rng, FIGURE_QUESTIONS), str(digit)
 
 
-def plain_row(rng: np.random.Generator) -> Row:
+def plain_row(rng: np.random.Generator, look: Look) -> Row:
     """Draw a plain digit and ask which one it is: the first lesson."""
     digit = int(rng.integers(10))
-    return Row(np.asarray(draw_digit(rng, digit)), (ask_digit(rng, digit),))
+    return Row(np.asarray(draw_digit(rng, digit, look)), (ask_digit(rng, digit),))
 
 
-def digit_row(rng: np.random.Generator) -> Row:
+def digit_row(rng: np.random.Generator, look: Look) -> Row:
     """Draw a digit, often in colours, ask which one it is and sometimes what colour it has."""
     digit = int(rng.integers(10))
-    ink, coarse = digit_ink(rng, digit)
-    front, back = plain_colours(rng, coarse) if rng.random() < 0.6 else different_colours(rng, 2)
+    front, back = plain_colours(rng) if rng.random() < 0.6 else different_colours(rng, 2)
     turns = [ask_digit(rng, digit)]
     if rng.random() < 0.3:
         part, colour = ("digit", front) if rng.random() < 0.5 else ("background", back)
         turns.append((pick(rng, COLOUR_QUESTIONS).format(part), colour))
         if rng.random() < 0.3:
             turns.reverse()
-    return Row(coloured(rng, ink, front, back), tuple(turns))
+    return Row(coloured(rng, digit_ink(rng, digit, look), front, back), tuple(turns))
 
 
 def shape_row(rng: np.random.Generator) -> Row:
@@ -138,8 +137,8 @@ def pair_row(rng: np.random.Generator) -> Row:
     return Row(image, (asked[int(rng.integers(2))],))
 
 
-def draw_row(rng: np.random.Generator) -> Row:
+def draw_row(rng: np.random.Generator, look: Look) -> Row:
     """Draw the next picture, mostly a digit; one conversation in ten opens with a system turn."""
     kind = rng.random()
-    row = digit_row(rng) if kind < 0.7 else shape_row(rng) if kind < 0.87 else pair_row(rng)
+    row = digit_row(rng, look) if kind < 0.7 else shape_row(rng) if kind < 0.87 else pair_row(rng)
     return Row(row.image, row.turns, pick(rng, SYSTEMS) if rng.random() < 0.1 else None)

@@ -1,8 +1,8 @@
 """Measure a small base on real handwritten digits: python specs/bases/measure.py DIR.
 
 The pictures are scikit-learn's `load_digits` (the UCI optical digits, 8 x 8 cells, bright ink on black),
-enlarged as kolm's demo does. They are never used to build a base; here they tell how well it reads them untouched,
-and how well after a short LoRA training of its language tower.
+enlarged as kolm's demo does. They are never used to build a base; here they tell how well it reads them
+untouched, and how well after a short LoRA training of its language tower.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from loading import load_processor
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from sklearn.datasets import load_digits
-from synth import WORDS, draw_digit
+from synth import WORDS, Look, draw_digit
 from torch.nn.functional import cross_entropy, pad
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
@@ -89,7 +89,7 @@ def examples(
 
 
 def with_lora(model: PreTrainedModel) -> PeftModel:
-    """Freeze the model; add LoRA to every linear layer of its language tower, and free an outside projector."""
+    """Freeze the model, add LoRA to all linear layers of its language tower, free an outside projector."""
     tower = model.get_decoder()
     path = next(name for name, module in model.named_modules() if module is tower)
     linear = [name for name, module in tower.named_modules() if isinstance(module, torch.nn.Linear)]
@@ -131,13 +131,13 @@ def measure(base_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any
     held_out, expected = pictures[1297:], truth[1297:]
     grey = [Image.new("RGB", (SIDE, SIDE), (128, 128, 128))] * len(held_out)
     rng = np.random.default_rng(977)
-    drawn = [(digit, draw_digit(rng, digit)) for digit in range(10) for _ in range(30)]
+    drawn = [draw_digit(rng, at % 10, Look(written=0.7, coarse=0.0, blurred=0.0)) for at in range(300)]
     model = AutoModelForImageTextToText.from_pretrained(base_dir)
     figures: dict[str, Any] = {
         "prompt": PROMPT, "side": SIDE, "epochs": EPOCHS, "seeds": seeds,
         "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__,
         "zero_shot": share_right(answers(model, processor, held_out), expected),
-        "synthetic": share_right(answers(model, processor, [p for _, p in drawn]), [WORDS[d] for d, _ in drawn]),
+        "synthetic": share_right(answers(model, processor, drawn), list(WORDS) * 30),
         "tuned": [], "grey": [], "seconds": 0.0,
     }  # fmt: skip
     for seed in seeds:

@@ -26,7 +26,7 @@ SEED = 20
 PEAK_RATE = 2e-3
 BATCH_SIZE = 64
 PLAIN_PICTURES, PLAIN_STEPS = 16_384, 300
-MIXED_PICTURES, MIXED_STEPS = 32_768, 800
+MIXED_PICTURES, MIXED_STEPS = 32_768, 900
 
 
 def messages_of(row: Row) -> list[dict[str, Any]]:
@@ -139,8 +139,10 @@ def build(name: str, out: Path) -> None:
     collate = Collator(processor, base)
     rng = np.random.default_rng(SEED)
     # Plain digits come first: with all colours at once the vision tower takes far longer to find strokes.
-    train(model, collate, [plain_row(rng) for _ in range(PLAIN_PICTURES)], PLAIN_STEPS, seed=SEED)
-    train(model, collate, [draw_row(rng) for _ in range(MIXED_PICTURES)], MIXED_STEPS, seed=SEED + 1)
+    plain = [plain_row(rng, base.look) for _ in range(PLAIN_PICTURES)]
+    train(model, collate, plain, PLAIN_STEPS, seed=SEED)
+    mixed = [draw_row(rng, base.look) for _ in range(MIXED_PICTURES)]
+    train(model, collate, mixed, MIXED_STEPS, seed=SEED + 1)
     model.generation_config = GenerationConfig(
         do_sample=False,
         max_new_tokens=32,
@@ -169,7 +171,13 @@ def main() -> None:
         from measure import measure  # scikit-learn and peft are needed here and nowhere else
 
         figures = measure(choice.out)
-    write_card(choice.out, choice.name, {"plain": PLAIN_PICTURES, "mixed": MIXED_PICTURES}, figures)
+    built = {
+        "plain": PLAIN_PICTURES,
+        "mixed": MIXED_PICTURES,
+        "look": BASES[choice.name].look,
+        "image_tokens": BASES[choice.name].image_tokens,
+    }
+    write_card(choice.out, choice.name, built, figures)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from loading import image_only
 from lessons import questions
-from synth import COLOURS, SHAPES, SIDE, WORDS
+from loading import image_only
+from synth import COLOURS, SHAPES, SIDE, WORDS, Look
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessorPil,
@@ -70,6 +70,9 @@ class Base:
     image_tokens: int
     """How many of them a square picture gets."""
 
+    look: Look
+    """How its digits are drawn."""
+
     processor: Callable[[PreTrainedTokenizerFast], ProcessorMixin]
     config: Callable[[PreTrainedTokenizerFast], Any]
 
@@ -127,7 +130,8 @@ def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     token = tokenizer.convert_tokens_to_ids
     vision = {
         "model_type": "clip_vision_model", "hidden_size": 64, "intermediate_size": 256,
-        "num_hidden_layers": 5, "num_attention_heads": 4, "image_size": SIDE, "patch_size": 12, "projection_dim": 64,
+        "num_hidden_layers": 5, "num_attention_heads": 4, "image_size": SIDE, "patch_size": 12,
+        "projection_dim": 64,
     }  # fmt: skip
     text = {
         "model_type": "llama", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2,
@@ -156,7 +160,8 @@ def build_tokenizer(base: Base) -> PreTrainedTokenizerFast:
     bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token=END, pad_token=PAD, padding_side="right", model_max_length=4096,
-        clean_up_tokenization_spaces=False, chat_template=CHAT_TEMPLATE.replace("IMAGE_MARK", base.image_mark),
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE.replace("IMAGE_MARK", base.image_mark),
     )  # fmt: skip
 
 
@@ -166,6 +171,7 @@ BASES = {
         image_mark="<|vision_start|><|image_pad|><|vision_end|>",
         image_token="<|image_pad|>",  # noqa: S106  a token of text
         image_tokens=9,
+        look=Look(written=0.7, coarse=0.01, blurred=0.3),
         processor=qwen_processor,
         config=qwen_config,
     ),
@@ -174,6 +180,7 @@ BASES = {
         image_mark="<image>\\n",
         image_token="<image>",  # noqa: S106  a token of text
         image_tokens=16,
+        look=Look(written=0.35, coarse=0.0, blurred=0.1),
         processor=llava_processor,
         config=llava_config,
     ),

@@ -1,13 +1,14 @@
 """Draw the synthetic pictures that the small bases learn from: digits and coloured shapes.
 
-Nothing here is a photograph, a scan or a row of a data set: digits are strokes along hand-placed points or glyphs
-of Pillow's built-in font, shapes are filled outlines. Every picture is a function of one numpy generator,
-so the same seed draws the same pictures.
+Nothing here is a photograph, a scan or a row of a data set: digits are strokes along hand-placed points or
+glyphs of Pillow's built-in font, shapes are filled outlines. Every picture is a function of one numpy
+generator, so the same seed draws the same pictures.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -22,20 +23,23 @@ SIDE = 48
 CANVAS = 144
 """Side of the sheet a picture is drawn on before it is made smaller, in pixels."""
 
-WRITTEN = 0.7
-"""Share of digits that are written with a pen; the others are printed."""
-
-COARSE = 0.0
-"""Share of digits that look like an enlarged scan of few pixels."""
-
-CELLS = (12, 24)
+CELLS = (8, 16)
 """Fewest cells along the side of a coarse digit, and the bound they stay below."""
 
-PAPER = 1.0
-"""Share of coarse digits that show dark ink on light paper."""
 
-BLURRED = 0.3
-"""Share of the other digits that are blurred a little."""
+@dataclass(frozen=True)
+class Look:
+    """How much digits look like the real scans a base is measured on; too much, and tuning adds nothing."""
+
+    written: float
+    """Share of digits that are written with a pen; the others are printed."""
+
+    coarse: float
+    """Share of digits that are drawn with few pixels and enlarged again."""
+
+    blurred: float
+    """Share of the others that are blurred a little."""
+
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -60,8 +64,8 @@ SHAPES = {
 }
 """Outlines around the middle, in percent of the radius; the circle has none."""
 
-# Several ways to write each digit: a tuple of strokes, each a list of points in percent of the box, x right, y
-# down. A stroke is drawn as a smooth curve; a corner is a point that ends one stroke and starts the next.
+# Several ways to write each digit: a tuple of strokes, each a list of points in percent of the box, x right,
+# y down. A stroke is drawn as a smooth curve; a corner is a point that ends one stroke and starts the next.
 # fmt: off
 DIGITS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (  # 0
@@ -229,28 +233,27 @@ def shape_ink(
     if name == "circle":
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     else:
-        corners = points_of(SHAPES[name]) @ turned(rng.normal(0.0, 0.12)) * radius + np.array(centre)  # (n, 2)
+        corners = points_of(SHAPES[name]) @ turned(rng.normal(0.0, 0.12)) * radius + centre  # (n, 2)
         pen.polygon([tuple(corner) for corner in corners.tolist()], fill=255)
     return sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
-def digit_ink(rng: np.random.Generator, digit: int) -> tuple[Image.Image, bool]:
-    """Draw one digit as ink, mode L, SIDE pixels square; also say whether it looks like a coarse scan."""
-    ink = write_digit(rng, digit) if rng.random() < WRITTEN else print_digit(rng, digit)
-    if rng.random() < COARSE:
-        return scanned(rng, ink), True
+def digit_ink(rng: np.random.Generator, digit: int, look: Look) -> Image.Image:
+    """Draw one digit as ink, mode L, SIDE pixels square."""
+    ink = write_digit(rng, digit) if rng.random() < look.written else print_digit(rng, digit)
+    if rng.random() < look.coarse:
+        return scanned(rng, ink)
     small = ink.resize((SIDE, SIDE), Image.Resampling.BOX)
-    if rng.random() < BLURRED:
+    if rng.random() < look.blurred:
         small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    return small, False
+    return small
 
 
-def plain_colours(rng: np.random.Generator, coarse: bool) -> tuple[str, str]:
-    """Choose black on white for most scans, and white on black for most other digits."""
-    return ("black", "white") if rng.random() < (PAPER if coarse else 0.3) else ("white", "black")
+def plain_colours(rng: np.random.Generator) -> tuple[str, str]:
+    """Choose white on black more often than black on white."""
+    return ("white", "black") if rng.random() < 0.7 else ("black", "white")
 
 
-def draw_digit(rng: np.random.Generator, digit: int) -> Image.Image:
+def draw_digit(rng: np.random.Generator, digit: int, look: Look) -> Image.Image:
     """Draw one plain digit as a picture."""
-    ink, coarse = digit_ink(rng, digit)
-    return Image.fromarray(coloured(rng, ink, *plain_colours(rng, coarse)))
+    return Image.fromarray(coloured(rng, digit_ink(rng, digit, look), *plain_colours(rng)))

@@ -30,6 +30,7 @@ def test_run_answers_as_the_evaluation_did(qwen: Compiled):
     result = kolm("run", qwen.artifact, "--image", qwen.folder / "eval/images" / image, "--prompt", PROMPT)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{answer}\n"
+    assert "not verified: `kolm verify`" in result.stderr
 
 
 def test_run_answers_a_whole_table(qwen: Compiled, tmp_path: Path):

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from kolm.errors import ArtifactError, StorageError
-from kolm.files import AtomicFile, home, open_for_reading, read_bytes, replace, staging, write_atomic
+from kolm.files import (
+    AtomicFile,
+    home,
+    open_for_reading,
+    read_bytes,
+    replace,
+    replace_all,
+    staging,
+    write_atomic,
+)
 
 
 def run_python(code: str, *args: str, before: list[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -168,6 +177,60 @@ def test_staging_under_a_file_is_refused(tmp_path):
 def test_replacing_with_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(StorageError, match="no such file"):
         replace(tmp_path / "missing", target=tmp_path / "b")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def staged_pair(folder: Path) -> tuple[Path, Path]:
+    for name in ("a", "b"):
+        (folder / name).write_bytes(f"new {name}".encode())
+    return folder / "a", folder / "b"
+
+
+def test_replacing_all_gives_every_file_its_name_and_leaves_nothing_else(tmp_path):
+    (tmp_path / "one").write_bytes(b"old one")
+    with staging(tmp_path) as folder:
+        first, second = staged_pair(folder)
+        replace_all([(first, tmp_path / "one"), (second, tmp_path / "two")])
+    assert contents(tmp_path) == {"one": b"new a", "two": b"new b"}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_under_the_second_name_is_found_before_anything_moves(tmp_path):
+    (tmp_path / "one").write_bytes(b"old one")
+    (tmp_path / "two").mkdir()
+    inode = (tmp_path / "one").stat().st_ino
+    with staging(tmp_path) as folder:
+        first, second = staged_pair(folder)
+        with pytest.raises(StorageError, match="two: it is not a plain file"):
+            replace_all([(first, tmp_path / "one"), (second, tmp_path / "two")])
+        assert contents(folder) == {"a": b"new a", "b": b"new b"}
+    assert contents(tmp_path) == {"one": b"old one"}
+    assert (tmp_path / "one").stat().st_ino == inode
+
+
+def test_a_move_that_fails_takes_the_earlier_ones_back(tmp_path):
+    (tmp_path / "one").write_bytes(b"old one")
+    with staging(tmp_path) as folder:
+        first, second = staged_pair(folder)
+        moves = [
+            (first, tmp_path / "one"),
+            (second, tmp_path / "fresh"),
+            (folder / "missing", tmp_path / "x"),
+        ]
+        with pytest.raises(StorageError, match="no such file"):
+            replace_all(moves)
+        assert contents(folder) == {"a": b"new a", "b": b"new b"}
+    assert contents(tmp_path) == {"one": b"old one"}
+
+
+def test_the_old_file_comes_back_when_its_own_move_fails(tmp_path):
+    (tmp_path / "one").write_bytes(b"old one")
+    with staging(tmp_path) as folder, pytest.raises(StorageError, match="no such file"):
+        replace_all([(folder / "missing", tmp_path / "one")])
+    assert contents(tmp_path) == {"one": b"old one"}
 
 
 def test_reading_names_what_was_to_be_read(tmp_path):

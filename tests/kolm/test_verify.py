@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolm.canonical import parse_canonical_lines
+from kolm.canonical import canonical_json, parse_canonical_lines
 from kolm.errors import VerificationError
 from kolm.pack import pack_from_members
 from kolm.scorecard import read_rows, score_artifact
 from kolm.trust import TrustStore
 from kolm.verify import CHECKS, AuditReport, verify_bundle
-from tests.bundles import Bundle, make_bundle
+from tests.bundles import Bundle, Members, make_bundle
 
 PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verify.md"
 
@@ -110,10 +110,15 @@ def test_garbage_gives_a_report_and_never_an_exception(
     assert not verify_bundle(path, receipt, TrustStore.of()).ok
 
 
-def test_a_text_only_model_has_no_blind_controls(bundle: Bundle) -> None:
-    artifact = bundle.facts.artifact
+def test_a_model_without_a_vision_tower_has_no_blind_controls(tmp_path: Path) -> None:
+    def blinded(members: Members) -> None:
+        manifest = json.loads(bytes(members["modules.json"]))  # type: ignore[arg-type]
+        blind = [p for p in manifest["parameters"] if p["part"] not in ("vision", "projector")]
+        members["modules.json"] = canonical_json(manifest | {"parameters": blind})
+
+    artifact = make_bundle(tmp_path, rows=2, edit=blinded).facts.artifact
     with pytest.raises(VerificationError, match="one too many"):
-        read_rows(artifact, pack=pack_from_members(artifact.read), text_only=True)
+        read_rows(artifact, pack=pack_from_members(artifact.read))
 
 
 def test_a_missing_timing_is_a_missing_axis_and_fails_the_gate(bundle: Bundle) -> None:

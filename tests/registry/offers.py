@@ -100,7 +100,13 @@ class TakesItsWord:
     """A verifier without cryptography: the artifact can be read, and the receipt is about it."""
 
     def __call__(
-        self, artifact: Path, receipt: bytes | None, trust: TrustStore, *, expected_cid: CID | None = None
+        self,
+        artifact: Path,
+        receipt: bytes | None,
+        trust: TrustStore,
+        *,
+        expected_cid: CID | None = None,
+        stop_at_first: bool = False,
     ) -> AuditReport:
         try:
             document = parse_canonical(receipt or b"", what="receipt")
@@ -176,7 +182,7 @@ def _compile(
         },
         "base": {"model": base, "revision": None, "licence": None, "files": ZERO},
         "data": {"root": ZERO, "train": 1, "validation": 0, "eval": 1},
-        "environment": {},
+        "environment": {"python": "3.11"},
         "timings": {"rows": [], "steps_ns": []},
         "memory": {"peak_bytes": 1},
         "started": "2026-01-31T11:00:00Z",

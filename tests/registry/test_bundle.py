@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from kolm.errors import RegistryError
 from kolm.keys import PrivateKey
-from kolm.trust import revoke_key, trust_key
+from kolm.trust import TrustStore, revoke_key, trust_key
 from kolm.verify import verify_bundle
 from registry.app import create_app
 from registry.client import RegistryClient
@@ -79,6 +80,28 @@ def test_a_stranger_is_refused_until_trusted_and_again_when_revoked(
     revoke_key(settings.trust, stranger.key.public.key_id, "lost")
     with pytest.raises(RegistryError, match="verification_failed: E_REVOKED"):
         client.push(stranger.artifact_path, stranger.receipt_path)
+
+
+def test_after_the_first_failure_nothing_is_computed(bundle: Bundle):
+    options = {"artifact": bundle.artifact_path, "receipt": bundle.receipt, "trust": TrustStore.of()}
+    whole = verify_bundle(**options)
+    short = verify_bundle(**options, stop_at_first=True)
+    assert short.failure == whole.failure
+    assert [check.status for check in short.checks] == ["passed"] * 4 + ["failed"] + ["skipped"] * 12
+    assert {check.status for check in whole.checks[5:]} == {"passed", "skipped"}
+    assert verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, stop_at_first=True).ok
+
+
+def test_a_stranger_is_told_the_first_failure_only(settings: RegistrySettings, bundle: Bundle):
+    parts = {
+        "artifact": ("a.kolm", bundle.artifact_path.read_bytes()),
+        "receipt": ("r.json", bundle.receipt),
+    }
+    with TestClient(create_app(settings)) as http:
+        answer = http.post("/v1/artifacts", files=parts)
+    later = [check["status"] for check in answer.json()["report"]["checks"][5:]]
+    assert answer.json()["check"] == "E_KEY_UNTRUSTED"
+    assert later == ["skipped"] * 12
 
 
 def test_a_raised_score_is_refused(

@@ -1,10 +1,11 @@
 """The client against a real server on loopback, and against servers that are none or lie."""
 
+import gzip
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -167,6 +168,57 @@ def test_a_transfer_that_breaks_off_leaves_nothing(offer: Offer, tmp_path: Path)
     ):
         client.pull(offer.cid, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_in_the_way_leaves_the_other_files_as_they_were(url: str, offer: Offer, tmp_path: Path):
+    with RegistryClient(url) as client:
+        client.push(offer.artifact, offer.receipt)
+        (tmp_path / "digits.kolm").write_text("mine")
+        (tmp_path / "digits.receipt.json").mkdir()
+        with pytest.raises(StorageError, match=r"digits\.receipt\.json: it is not a plain file"):
+            client.pull(offer.cid, out=tmp_path, overwrite=True)
+    assert (tmp_path / "digits.kolm").read_text() == "mine"
+    assert not (tmp_path / "digits.modules.json").exists()
+
+
+def test_data_without_an_end_is_broken_off(offer: Offer, tmp_path: Path):
+    sent = 0
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self):
+            nonlocal sent
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while sent < 200_000_000:
+                    sent += self.wfile.write(bytes(1_000_000))
+
+        def log_message(self, *_):
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    try:
+        with (
+            RegistryClient(f"http://127.0.0.1:{server.server_port}", max_artifact_bytes=2_000_000) as client,
+            pytest.raises(RegistryError, match="more than 2000000 bytes"),
+        ):
+            client.pull(offer.cid, out=tmp_path / "out")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert sent < 100_000_000
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_data_that_unfolds_to_more_than_its_length_is_refused(offer: Offer, tmp_path: Path):
+    bomb = gzip.compress(bytes(50_000_000))
+    with (
+        answering(lambda *_, **__: (200, {"Content-Encoding": "gzip"}, bomb)) as url,
+        RegistryClient(url) as client,
+        pytest.raises(RegistryError, match=f"more than {len(bomb)} bytes"),
+    ):
+        client.pull(offer.cid, out=tmp_path / "out")
 
 
 NOT_A_REGISTRY: dict[str, Reply] = {

@@ -60,7 +60,8 @@ def test_a_session_of_serve_push_search_pull(bundle: Bundle, tmp_path: Path):
         assert (pushed.exit_code, pushed.stdout) == (0, f"{bundle.cid}\n"), pushed.stderr
         found = kolm("search", *at, "--frozen", "visual", "--json")
         assert [item["cid"] for item in json.loads(found.stdout)["items"]] == [bundle.cid]
-        assert kolm("search", *at, "--trainable", "visual").stdout == ""
+        nothing = kolm("search", *at, "--trainable", "visual")
+        assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "no artifact matches\n")
         listed = kolm("search", *at, "--min-k", "0.1").stdout
         assert listed.startswith(f"{bundle.cid}  K 0.")
         pulled = kolm("pull", bundle.cid, *at, "--out", tmp_path / "out", "--json")

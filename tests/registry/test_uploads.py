@@ -1,14 +1,18 @@
 """Uploads that are malformed, too large or cut off, and what they leave behind."""
 
+import asyncio
+import io
 import os
+import threading
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from fastapi.testclient import TestClient
 
 from kolm.errors import StorageError
 from registry.settings import RegistrySettings
-from registry.uploads import sweep
+from registry.uploads import _drain, _File, _Form, sweep
 from tests.registry.offers import Offer, slug
 
 
@@ -90,3 +94,36 @@ def test_a_data_directory_that_is_a_file_is_refused(settings: RegistrySettings):
     settings.data.write_text("not a folder")
     with pytest.raises(StorageError, match="not a folder"):
         sweep(settings.incoming)
+
+
+class Recorder(io.BytesIO):
+    """A file that knows in which thread it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def write(self, data) -> int:
+        self.threads.add(threading.get_ident())
+        return super().write(data)
+
+
+class Body:
+    """A request that is only a body."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            yield chunk
+
+
+def test_the_disk_is_written_outside_the_event_loop():
+    handle = Recorder()
+    form = _Form(b"x", sinks=[_File("artifact", 10_000_000, handle)])
+    head = b'--x\r\nContent-Disposition: form-data; name="artifact"\r\n\r\n'
+    asyncio.run(_drain(Body(head, *[b"abc" * 100_000] * 10, b"\r\n--x--\r\n"), form, limit=10_000_000))
+    assert handle.getvalue() == b"abc" * 1_000_000
+    assert handle.threads
+    assert threading.get_ident() not in handle.threads

@@ -158,6 +158,6 @@ def test_card_states_licence_figures_and_the_digest_of_the_weights(base_dir: Pat
     assert "will not give the same bits" in " ".join(card.split())
     digest = hashlib.sha256((base_dir / "model.safetensors").read_bytes()).hexdigest()
     assert re.findall(r"sha256 `([0-9a-f]{64})`", card) == [digest]
-    untouched = float(re.search(r"untouched \| (0\.\d{3}) \|", card).group(1))
-    tuned = [float(x) for x in re.search(r"seed 0 / 1 / 2 \| (0\.\d{3}) / (0\.\d{3}) / (0\.\d{3})", card).groups()]
+    untouched = float(re.search(r"base, untouched \| (0\.\d{3}) \|", card).group(1))
+    tuned = [float(x) for x in re.search(r"seeds 0 / 1 / 2 \| (0\.\d{3}) / (0\.\d{3}) / (0\.\d{3})", card).groups()]
     assert 0.25 < untouched < 0.5 < 0.9 < min(tuned)

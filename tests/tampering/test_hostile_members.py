@@ -18,7 +18,7 @@ from kolm.receipt import Receipt
 from kolm.verify import CHECKS
 from kolm.verify.case import Case
 from tests.bundles import Bundle
-from tests.tampering.lies import leaves
+from tests.tampering.lies import audit, enveloped, leaves, payloads
 
 MEMBERS = (
     "modules.json",
@@ -61,6 +61,7 @@ def cases(bundle: Bundle, path: Path) -> Iterator[Case]:
         case.receipt = Receipt.parse(bundle.receipt)
         case.statements = case.receipt.unverified()
         case.opened = []
+        case.linked = True
         yield case
 
 
@@ -86,3 +87,14 @@ def test_no_member_breaks_a_check(bundle: Bundle, tmp_path: Path, member: str, d
         with suppress(KolmError):  # anything else is a bug, and fails this test
             step.run(case)
         case.artifact.container.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_no_signed_statement_breaks_an_audit(bundle: Bundle, data: st.DataObject) -> None:
+    statements = payloads(bundle.receipt)
+    place = data.draw(st.integers(0, len(statements) - 1))
+    path = data.draw(st.sampled_from(places(statements[place])))
+    statements[place] = replaced(statements[place], path, data.draw(st.sampled_from(ODD)))
+    report = audit(bundle, enveloped(bundle, [canonical_json(statement) for statement in statements]))
+    assert len(report.checks) == len(CHECKS)

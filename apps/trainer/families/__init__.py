@@ -54,6 +54,8 @@ class Family:
     required_inputs: tuple[str, ...] = ()
     """Keys the processor must return with an image; without one the model degrades silently."""
     audio: tuple[str, ...] = ()
+    pixel_limits: bool = False
+    """Whether the image processor scales to `min_pixels` and `max_pixels`; the others have one fixed size."""
 
     def part_of(self, name: str) -> Part | None:
         """Return the part that owns a parameter or module of this (plain) name, or None."""

@@ -24,5 +24,6 @@ FAMILY = Family(
     head=("lm_head",),
     papers=("arXiv:2502.13923", "arXiv:2304.08485"),
     image_cost=image_cost,
+    pixel_limits=True,
     required_inputs=("mm_token_type_ids", "image_grid_thw"),
 )

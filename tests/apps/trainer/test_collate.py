@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from apps.trainer.collate import IGNORE, Encoder, OverlongError, collate
@@ -74,6 +76,19 @@ def test_a_long_prompt_is_cut_and_its_answer_is_not(encoder: Encoder):
     assert supervised(encoder, row).startswith("seven")
     whole = encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "seven"})
     assert row.cost == whole.cost, "images are never cut"
+
+
+@given(text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60), limit=st.integers(36, 80))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_cut_until_it_fits(encoder: Encoder, text: str, limit: int):
+    """A cut inside a character once grew back to as many tokens, and never ended."""
+    record = {"image": PICTURE, "prompt": f"größer {text} 数字", "response": "one"}
+    try:
+        row = encode(encoder, record, VLMTrainConfig(max_seq_length=limit))
+    except (OverlongError, DataError):
+        return
+    assert row.length <= limit
+    assert supervised(encoder, row).startswith("one")
 
 
 def test_an_answer_that_does_not_fit_is_refused_by_name(encoder: Encoder):

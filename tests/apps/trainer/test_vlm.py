@@ -12,7 +12,7 @@ from apps.trainer import freeze
 from apps.trainer.plan import plan_for
 from apps.trainer.vlm import VLMTrainConfig, vlm_trainer
 from kolm.canonical import parse_canonical_lines
-from kolm.errors import DataError, FreezeMismatchError, TrainError
+from kolm.errors import DataError, FreezeMismatchError, KolmError, SpecError, TrainError
 from kolm.globs import expand
 from kolm.modules import plain_name
 from kolm.tensors import read_tensors
@@ -149,7 +149,7 @@ def test_frozen_towers_run_in_eval_mode_while_the_language_tower_trains(llava: R
     from apps.trainer.load import load_model
 
     config = VLMTrainConfig(**BRIEF)
-    model = load_model(llava_base, device="cpu")
+    model = load_model(llava_base, VLMTrainConfig())
     plan = plan_for(model, llava.trainer.base.family, config)
     wrapped = freeze.wrap(model, plan, config)
     freeze.training_mode(wrapped, llava.trainer.base.family, plan)
@@ -169,7 +169,7 @@ def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, qwen
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(qwen_base, device="cpu")
+    model = load_model(qwen_base, VLMTrainConfig())
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(VLMTrainConfig().lora_targets)))
     manifest = freeze.observe(careless, base=qwen.trainer.base, before=before, gradients={})
@@ -183,7 +183,7 @@ def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, qwen_base: Path):
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(qwen_base, device="cpu")
+    model = load_model(qwen_base, VLMTrainConfig())
     before = freeze.digests(model)
     wrapped = freeze.wrap(model, plan, VLMTrainConfig(**BRIEF))
     with torch.no_grad():
@@ -200,7 +200,7 @@ def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, llava_
     from apps.trainer.load import load_model
 
     plan = llava.trainer.plan()
-    model = load_model(llava_base, device="cpu")
+    model = load_model(llava_base, VLMTrainConfig())
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(plan.targets)))
     manifest = freeze.observe(careless, base=llava.trainer.base, before=before, gradients={})
@@ -230,24 +230,72 @@ def test_a_loss_that_is_no_number_ends_the_run(qwen_base: Path, tmp_path: Path):
 
 
 def test_the_best_weights_by_validation_loss_are_kept(qwen_base: Path, tmp_path: Path):
-    best = train(
-        qwen_base,
-        tmp_path / "best",
-        count=16,
-        learning_rate=0.05,
-        num_train_epochs=6,
-        lr_scheduler="constant",
-    )
+    """Six steps at a rate that only does harm: the best weights are those of an earlier, shorter run."""
+    harmful = {"learning_rate": 0.05, "lr_scheduler": "constant", "count": 16}
+    best = train(qwen_base, tmp_path / "best", num_train_epochs=6, **harmful)
     losses = {
         line["step"]: line["validation_loss"]
         for line in parse_canonical_lines(best.result.log, what="log")
         if "validation_loss" in line
     }
-    assert best.result.metrics["kept_step"] == min(losses, key=losses.__getitem__)
+    kept = best.result.metrics["kept_step"]
+    assert kept == min(losses, key=losses.__getitem__)
+    assert kept < 6
     assert best.result.metrics["checkpoint"] == "best"
-    last = train(qwen_base, tmp_path / "last", count=16, num_train_epochs=2, keep="last")
-    assert last.result.metrics["checkpoint"] == "last"
-    assert last.result.metrics["kept_step"] == 2
+    until_then = train(
+        qwen_base, tmp_path / "last", max_steps=kept, num_train_epochs=6, keep="last", **harmful
+    )
+    assert until_then.result.metrics["checkpoint"] == "last"
+    weights = "adapter_model.safetensors"
+    assert (best.result.adapter_dir / weights).read_bytes() == (
+        until_then.result.adapter_dir / weights
+    ).read_bytes()
+
+
+def test_accumulated_batches_weigh_every_token_alike(qwen_base: Path, tmp_path: Path):
+    """Four rows at once and four times one row are the same step."""
+    whole, parts = (
+        train(
+            qwen_base, tmp_path / name, count=4, num_train_epochs=1,
+            per_device_train_batch_size=size, gradient_accumulation_steps=4 // size,
+        )
+        for name, size in (("whole", 4), ("parts", 1))
+    )  # fmt: skip
+    assert whole.result.metrics["steps"] == parts.result.metrics["steps"] == 1
+    assert whole.result.metrics["losses"] == pytest.approx(parts.result.metrics["losses"], rel=1e-5)
+    norms = [
+        {p.name: p.gradient.max_norm for p in r.result.manifest.parameters if p.gradient}
+        for r in (whole, parts)
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3, abs=1e-6)
+
+
+def test_torchs_settings_are_as_they_were_afterwards(qwen: Run):
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"projector_lr": 1e-3}, "projector_lr has no effect"),
+        ({"method": "dora"}, "not supported yet"),
+        ({"device": "cuda"}, "cannot be loaded"),
+        ({"attn_implementation": "flash_attention_2"}, "cannot be loaded"),
+    ],
+)
+def test_a_setting_that_cannot_be_honoured_is_refused(
+    qwen_base: Path, tmp_path: Path, settings: dict[str, object], says: str
+):
+    with pytest.raises(KolmError, match=says) as error:
+        train(qwen_base, tmp_path, count=2, **settings)
+    assert error.value.hint
+
+
+def test_validation_settings_need_validation_rows(qwen_base: Path):
+    config = VLMTrainConfig(**{**BRIEF, "keep": "best"})
+    with pytest.raises(SpecError, match="need validation rows"):
+        vlm_trainer(model_id=qwen_base, train_dataset=rows(2), config=config).train()
 
 
 def test_gradient_checkpointing_recomputes_and_changes_no_bit(qwen_base: Path, tmp_path: Path):

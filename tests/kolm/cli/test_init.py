@@ -47,6 +47,32 @@ def test_key_is_encrypted_where_a_passphrase_is_given(
     assert is_encrypted(key_path().read_bytes())
 
 
+def test_a_key_that_cannot_be_made_leaves_no_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOLM_KEY_PASSPHRASE_FILE", str(tmp_path / "missing"))
+    done = call(*SMALL, tmp_path / "d")
+    assert done.exit_code == 5, done.output
+    assert not (tmp_path / "d").exists()
+    assert not key_path().exists()
+
+
+@pytest.mark.parametrize("kept", ["keys", "trust"])
+def test_a_folder_of_keys_that_is_a_file_leaves_no_demo(tmp_path: Path, kept: str) -> None:
+    path = {"keys": key_path().parent, "trust": default_trust_dir()}[kept]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("not a folder")
+    done = call(*SMALL, tmp_path / "d")
+    assert done.exit_code == 5, done.output
+    assert not (tmp_path / "d").exists()
+    assert not key_path().exists()
+
+
+def test_nothing_but_the_key_is_left_beside_it(tmp_path: Path) -> None:
+    call(*SMALL, tmp_path / "d")
+    assert list(key_path().parent.iterdir()) == [key_path()]
+    assert key_path().stat().st_mode & 0o777 == 0o600
+    assert not [path for path in default_trust_dir().iterdir() if path.name.startswith(".staging")]
+
+
 BAD_CALLS = {
     "unknown demo": (("--demo", "sudoku"), "no demo 'sudoku'"),
     "unknown base": ((*SMALL, "--base", "gpt"), "no base 'gpt'"),

@@ -56,6 +56,8 @@ def test_a_missing_receipt_exits_7(bundle: Bundle, tmp_path: Path, option: list[
     result = kolm("verify", alone, "--trust", trust_of(bundle), *option)
     assert result.exit_code == 7
     assert "E_SIG_MISSING" in result.stdout
+    assert ("there is no file nowhere.json" in result.stdout) == bool(option)
+    assert ("pass it with --receipt" in result.stderr) == (not option)
 
 
 def test_json_is_one_object(bundle: Bundle) -> None:

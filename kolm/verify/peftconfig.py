@@ -1,0 +1,155 @@
+"""Check 11, second half: PEFT's own config says of the adapter what the lock says, and nothing more.
+
+Loading the folder `adapter/` obeys this file, not the receipt: a scale per layer, another way to
+initialise or one more wrapped module would make another model of the same tensors.
+"""
+
+import json
+import re
+from typing import Any
+
+from kolm.artifact import Artifact
+from kolm.canonical import canonical_json
+from kolm.errors import ArtifactError
+from kolm.modules import plain_name
+from kolm.verify.case import require
+
+NAME = "adapter/adapter_config.json"
+
+_NEUTRAL: tuple[Any, ...] = (None, False, "", [], {})
+"""Values by which a setting says that it is not used."""
+
+_OFF: dict[str, Any] = {
+    "alpha_pattern": {},
+    "rank_pattern": {},
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "layer_replication": None,
+    "layers_to_transform": None,
+    "lora_bias": False,
+    "megatron_config": None,
+    "target_parameters": None,
+    "task_type": None,
+    "trainable_token_indices": None,
+    "use_dora": False,
+    "use_rslora": False,
+}
+"""Settings that change what is computed, each with the only value it may have."""
+
+_INERT: dict[str, Any] = {"megatron_core": "megatron.core", "qalora_group_size": 16}
+"""Defaults that PEFT writes and nobody reads while what they belong to is off."""
+
+_LIBRARY = re.compile(r"transformers(\.[a-z0-9_]+)*", re.ASCII)
+"""What `auto_mapping` may import when PEFT is asked to find the base by itself."""
+
+
+def check_config(artifact: Artifact) -> None:
+    """Check the config, the locked modules and the rank of every factor (specs/formats/artifact.md 6).
+
+    Raises ArtifactError (E_SCHEMA), VerificationError (E_MODULES_ADAPTER).
+    """
+    config = _read(artifact)
+    asked = _asked(artifact)
+    for key, value in asked.items():
+        _fits(key in config and _is(config[key], value), f"{key} is not what was compiled")
+    _check_saved(artifact, config.get("modules_to_save"))
+    _check_mapping(config.get("auto_mapping"))
+    allowed = _OFF | _INERT
+    for key in config.keys() - asked.keys() - {"modules_to_save", "auto_mapping"}:
+        values = (allowed[key],) if key in allowed else _NEUTRAL
+        _fits(any(_is(config[key], value) for value in values), f"{key} has a value of its own")
+    _check_targets(artifact)
+
+
+def _read(artifact: Artifact) -> dict[str, Any]:
+    try:
+        config = json.loads(artifact.read(NAME), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as err:
+        raise ArtifactError(f"{NAME} is not JSON", check="E_SCHEMA") from err
+    if not isinstance(config, dict):
+        raise ArtifactError(f"{NAME} is not a PEFT config", check="E_SCHEMA")
+    return config
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _asked(artifact: Artifact) -> dict[str, Any]:
+    """Return what must stand in the config: the lock's settings in PEFT's words."""
+    lock = artifact.lock
+    return {
+        "peft_type": "LORA",
+        "peft_version": lock.versions.get("peft"),
+        "base_model_name_or_path": lock.base.model,
+        "revision": lock.base.revision,
+        "r": lock.config.get("lora_r"),
+        "lora_alpha": lock.config.get("lora_alpha"),
+        "lora_dropout": lock.config.get("lora_dropout"),
+        "bias": lock.config.get("bias"),
+        "target_modules": lock.targets,
+        "inference_mode": True,
+        "init_lora_weights": True,
+    }
+
+
+def _check_saved(artifact: Artifact, modules: Any) -> None:
+    """`modules_to_save` names exactly the modules that were trained in full, each with all it holds."""
+    full = {p.name for p in artifact.modules.parameters if p.state == "trainable" and p.before is not None}
+    if not full:
+        _fits(modules is None, "modules_to_save names modules that were not trained")
+        return
+    named = isinstance(modules, list) and all(isinstance(module, str) for module in modules)
+    roots = [plain_name(module) for module in modules] if named else []
+    below = [{p.name for p in artifact.modules.parameters if _inside(p.name, root)} for root in roots]
+    once = sum(map(len, below)) == len(full) and all(below)
+    _fits(once and set().union(*below) == full, "modules_to_save is not what was trained in full")
+
+
+def _inside(name: str, root: str) -> bool:
+    return name == root or name.startswith(f"{root}.")
+
+
+def _check_mapping(mapping: Any) -> None:
+    """`auto_mapping` names a module that PEFT may import: it must be one of transformers."""
+    if mapping is None:
+        return
+    known = isinstance(mapping, dict) and mapping.keys() == {"base_model_class", "parent_library"}
+    library = mapping["parent_library"] if known else None
+    fine = isinstance(library, str) and _LIBRARY.fullmatch(library) is not None
+    _fits(
+        fine and str(mapping["base_model_class"]).isidentifier(),
+        "auto_mapping is not a class of transformers",
+    )
+
+
+def _check_targets(artifact: Artifact) -> None:
+    """Factors of the locked rank are on the locked modules, which are among those the spec asks for."""
+    lock, parameters = artifact.lock, artifact.modules.parameters
+    _fits(lock.targets == sorted(set(lock.targets)), "the lock's targets are not sorted, each once")
+    plain = [plain_name(target) for target in lock.targets]
+    added = {p.name: p for p in parameters if p.before is None}
+    made = {f"{target}.lora_{factor}" for target in plain for factor in "AB"}
+    _fits(added.keys() == made, "LoRA factors are not on the locked modules")
+    asked = lock.config.get("lora_targets")
+    wanted = asked if isinstance(asked, list) else []
+    odd = [
+        t for t in plain if wanted != ["all-linear"] and not {t, t.rpartition(".")[2]} & {*map(str, wanted)}
+    ]
+    _fits(not odd, f"{', '.join(odd[:3])} is not among the spec's lora_targets")
+    for name, parameter in added.items():
+        side = 0 if name.endswith(".lora_A") else 1
+        ranks = parameter.shape[side : side + 1]
+        _fits(ranks == [lock.config.get("lora_r")], f"{name} has another rank")
+
+
+def _is(value: Any, expected: Any) -> bool:
+    """Compare JSON values as JSON does: 1 is 1.0, but not `true`."""
+    return canonical_json(value) == canonical_json(expected)
+
+
+def _fits(holds: bool, message: str) -> None:
+    require(holds, f"{NAME}: {message}", check="E_MODULES_ADAPTER")

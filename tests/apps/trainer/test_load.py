@@ -1,0 +1,116 @@
+"""Bases on their way in: what is refused, and in which words."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from apps.trainer.collate import Encoder
+from apps.trainer.load import find_base, load_model, load_processor, meta_model, recall_base, remember_base
+from apps.trainer.origins import Origins, tensor_digest
+from kolm.errors import DataError, KolmError, SpecError, TrainError
+from kolm.rows import TextPart, Turn
+from kolm.spec import VLMTrainConfig
+
+
+@pytest.fixture
+def copy(qwen_base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(qwen_base, tmp_path / "base"))
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_base_is_described_by_its_files_and_licence(qwen_base: Path):
+    base = find_base(qwen_base, model="base/tiny")
+    assert base.licence == "apache-2.0"
+    assert base.identity["model"] == "base/tiny"
+    assert [entry["path"] for entry in base.files] == sorted(entry["path"] for entry in base.files)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {entry["path"] for entry in base.files}
+
+
+def test_a_folder_has_no_revision(qwen_base: Path):
+    with pytest.raises(SpecError, match="hub models"):
+        find_base(qwen_base, model="base", revision="0" * 40)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1", "abc1234"])
+def test_a_hub_revision_is_a_whole_commit(revision: str):
+    with pytest.raises(SpecError, match="not a commit"):
+        find_base("Qwen/Qwen2.5-VL-3B-Instruct", model="x", revision=revision)
+
+
+def test_a_base_is_found_again_by_its_files(copy: Path, kolm_home: Path):
+    base = find_base(copy, model="base")
+    remember_base(base)
+    assert recall_base(base.identity).directory == copy.resolve()
+    (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
+    with pytest.raises(TrainError, match=r"config\.json differs"):
+        recall_base(base.identity)
+
+
+def test_weights_that_are_not_there_are_found_out_before_loading(copy: Path):
+    text = json.loads((copy / "config.json").read_text())["text_config"]
+    edit_config(copy, text_config={**text, "vocab_size": 100_000})
+    with pytest.raises(SpecError, match="the weight files hold"):
+        meta_model(copy)
+
+
+def use(folder: Path) -> None:
+    """Do with a base what a compile does with it first."""
+    base = find_base(folder, model="base")
+    meta_model(base.directory)
+    load_model(base.directory, VLMTrainConfig())
+    load_processor(base.directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("model.safetensors", b"damaged", KolmError),
+        ("model.safetensors", None, SpecError),
+        ("config.json", b'{"model_type": "qwen2_5_vl", "vision_config": {"depth": "four"}}', SpecError),
+        ("tokenizer.json", b"{", TrainError),
+        ("processor_config.json", b"{", TrainError),
+    ],
+)
+def test_a_damaged_checkpoint_ends_in_one_message(
+    copy: Path, name: str, content: bytes | None, error: type[KolmError]
+):
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
+    with pytest.raises(error) as raised:
+        use(copy)
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{% if %}", None])
+def test_a_chat_template_that_fails_names_the_row(qwen_base: Path, template: str | None):
+    base = find_base(qwen_base, model="base")
+    encoder = Encoder(load_processor(qwen_base), meta_model(qwen_base).config, base.family)
+    encoder.processor.chat_template = template
+    with pytest.raises(DataError, match="eval row 7: the processor refuses it"):
+        encoder.prompt([Turn("user", (TextPart("Which?"),))], [], what="eval row 7")
+
+
+def test_origins_tell_identical_from_cast_from_unknown_bytes(tmp_path: Path):
+    weight = torch.arange(6, dtype=torch.float32).reshape(2, 3) / 7
+    save_file({"visual.a.weight": weight, "visual.b.weight": weight + 1}, tmp_path / "model.safetensors")
+    origins = Origins(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")["visual.a.weight"].dtype == torch.float32
+
+    def relation(name: str, tensor: torch.Tensor) -> str:
+        return origins.of([name], tensor, tensor_digest(tensor)).relation
+
+    assert relation("visual.a.weight", weight) == "identical"
+    assert relation("visual.a.weight", weight.to(torch.bfloat16)) == "cast"
+    assert relation("visual.a.weight", weight * 2) == "absent"
+    assert relation("visual.a.weight", (weight * 2).to(torch.bfloat16)) == "absent"
+    tied = origins.of(["embed.weight", "visual.b.weight"], weight + 1, tensor_digest(weight + 1))
+    assert (tied.relation, tied.key) == ("tied", "visual.b.weight")

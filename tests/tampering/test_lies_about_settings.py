@@ -1,0 +1,302 @@
+"""A trusted key signs settings, counts and choices that its own artifact shows to be others."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kolm.artifact import write_artifact
+from kolm.canonical import canonical_lines, parse_canonical_lines
+from kolm.cid import sha256_hex
+from kolm.errors import ArtifactError
+from kolm.keys import PrivateKey
+from kolm.lock import Lock
+from kolm.predicates import TextTrainBlock
+from kolm.schema import read_model
+from kolm.verify import verify_bundle
+from tests.bundles import Bundle, Members, make_bundle
+from tests.tampering.lies import COMPILE, PROVENANCE, Statements, audit, edit_json, failed, read, resigned
+from tests.tampering.test_lies_about_inputs import rechained
+
+
+def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
+    return make_bundle(here, rows=4, key=key, **options)
+
+
+def block_of(statements: Statements) -> dict[str, Any]:
+    block: dict[str, Any] = statements[COMPILE]["predicate"]["vlm_train"]
+    return block
+
+
+def told(bundle: Bundle, **claims: Any) -> tuple[int, str | None]:
+    """Sign a training block with other members and return what the audit says."""
+    return failed(audit(bundle, resigned(bundle, lambda statements: block_of(statements).update(claims))))
+
+
+# What kind of model it is
+
+
+def as_text(statements: Statements) -> None:
+    block = statements[COMPILE]["predicate"].pop("vlm_train")
+    kept = {member: block[member] for member in TextTrainBlock.model_fields if member in block}
+    statements[COMPILE]["predicate"]["text_train"] = kept
+
+
+def test_a_vision_language_model_that_is_called_a_text_model(bundle: Bundle) -> None:
+    assert failed(audit(bundle, resigned(bundle, as_text))) == (10, "E_MODULES_MISMATCH")
+
+
+def test_a_text_models_name_does_not_excuse_the_blind_controls(here: Path, key: PrivateKey) -> None:
+    def unblinded(members: Members) -> None:
+        rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")
+        for row in rows:
+            del row["outputs"]["grey"], row["outputs"]["shuffled"]
+        members["eval/rows.jsonl"] = canonical_lines(rows)
+
+    bundle = lie(here, key, edit=unblinded)
+    report = audit(bundle, resigned(bundle, as_text))
+    assert (report.checks[9].code, report.checks[15].code) == ("E_MODULES_MISMATCH", "E_KSCORE")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"parts": {"vision": "frozen", "projector": "frozen", "language": "full", "head": "frozen"}},
+        {"parts": {"vision": "frozen", "projector": "frozen", "language": "lora"}},
+        {"parts": {}},
+        {"servable_as": "merged"},
+        {"servable_as": ""},
+    ],
+)
+def test_parts_that_were_treated_otherwise(bundle: Bundle, claims: dict[str, Any]) -> None:
+    assert told(bundle, **claims) == (10, "E_MODULES_MISMATCH")
+
+
+def test_a_trained_projector_cannot_be_served_as_an_adapter(here: Path, key: PrivateKey) -> None:
+    assert told(lie(here, key, projector="full"), servable_as="lora") == (10, "E_MODULES_MISMATCH")
+
+
+def test_modules_of_another_family(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, edit=lambda m: edit_json(m, "modules.json", lambda x: x.update(family="llava")))
+    assert failed(audit(bundle)) == (10, "E_MODULES_MISMATCH")
+
+
+# What the receipt repeats
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("method", "dora"),
+        ("method", ""),
+        ("bias", "all"),
+        ("lora_dropout", 0.5),
+        ("lora_alpha", 64),
+        ("optim", "adamw_8bit"),
+        ("lr_scheduler", "cosine"),
+        ("num_train_epochs", 100),
+        ("seed", 1),
+        ("train_examples", 2),
+        ("train_examples", 0),
+        ("truncated_examples", 4),
+    ],
+)
+def test_a_setting_or_count_that_is_not_the_locks(bundle: Bundle, member: str, value: Any) -> None:
+    assert told(bundle, **{member: value}) == (9, "E_SPEC_MISMATCH")
+
+
+def test_rows_are_not_dropped_where_that_is_refused(bundle: Bundle) -> None:
+    assert told(bundle, train_examples=2, dropped_examples=1) == (9, "E_SPEC_MISMATCH")
+
+
+@pytest.mark.parametrize("versions", [{"kolm": "0.1.0", "torch": "9.9", "peft": "0.21.2"}, {}, None])
+def test_versions_that_are_not_the_locks(bundle: Bundle, versions: Any) -> None:
+    def edit(statements: Statements) -> None:
+        statements[COMPILE]["predicate"]["environment"]["versions"] = versions
+
+    assert failed(audit(bundle, resigned(bundle, edit))) == (9, "E_SPEC_MISMATCH")
+
+
+def uneaten(statements: Statements) -> None:
+    block_of(statements)["steps"] = 3
+
+
+def untimed(statements: Statements) -> None:
+    statements[COMPILE]["predicate"]["timings"]["steps_ns"].pop()
+
+
+def an_earlier_step(statements: Statements) -> None:
+    block_of(statements)["best_step"] = 1
+
+
+def the_last_step(statements: Statements) -> None:
+    block_of(statements)["checkpoint"] = "last"
+
+
+def no_best_step(statements: Statements) -> None:
+    block_of(statements)["best_step"] = None
+
+
+@pytest.mark.parametrize("edit", [uneaten, untimed, an_earlier_step, the_last_step, no_best_step])
+def test_steps_that_the_log_does_not_have(bundle: Bundle, edit: Callable[[Statements], None]) -> None:
+    assert failed(audit(bundle, resigned(bundle, edit))) == (14, "E_TRAINLOG")
+
+
+def the_first_is_best(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    records[1]["validation_loss"] = 0.5
+
+
+def a_tie(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    records[1]["validation_loss"] = records[3]["validation_loss"]
+
+
+def no_validation(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    del records[3], records[1]
+
+
+def a_validation_out_of_place(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    records[3]["step"] = 1
+
+
+@pytest.mark.parametrize("change", [the_first_is_best, a_tie, no_validation, a_validation_out_of_place])
+def test_a_log_that_keeps_other_weights(here: Path, key: PrivateKey, change: Any) -> None:
+    assert failed(audit(lie(here, key, edit=rechained(change)))) == (14, "E_TRAINLOG")
+
+
+# What the lock resolves
+
+
+def longer_training(lock: dict[str, Any]) -> None:
+    lock["config"]["num_train_epochs"] = 9
+
+
+def without_a_setting(lock: dict[str, Any]) -> None:
+    del lock["config"]["weight_decay"]
+
+
+def with_another_setting(lock: dict[str, Any]) -> None:
+    lock["config"]["curriculum"] = "easy"
+
+
+def true_for_one(lock: dict[str, Any]) -> None:
+    lock["config"]["max_grad_norm"] = True
+
+
+def larger_pictures(lock: dict[str, Any]) -> None:
+    lock["processor"]["max_pixels"] = 1_000_000
+
+
+def sampled(lock: dict[str, Any]) -> None:
+    lock["generation"]["greedy"] = False
+
+
+def a_trained_tower(lock: dict[str, Any]) -> None:
+    lock["resolved"]["parts"]["vision"] = "full"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        longer_training,
+        without_a_setting,
+        with_another_setting,
+        true_for_one,
+        larger_pictures,
+        sampled,
+        a_trained_tower,
+    ],
+)
+def test_a_lock_that_is_not_what_the_spec_resolves_to(here: Path, key: PrivateKey, edit: Any) -> None:
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "spec.lock.json", edit))
+    assert failed(audit(bundle)) == (9, "E_SPEC_MISMATCH")
+
+
+def trained_head(lock: dict[str, Any]) -> None:
+    lock["resolved"]["parts"].pop("head")
+
+
+def merged(lock: dict[str, Any]) -> None:
+    lock["resolved"]["servable_as"] = "merged"
+
+
+@pytest.mark.parametrize("edit", [trained_head, merged])
+def test_a_lock_that_promises_other_parts(here: Path, key: PrivateKey, edit: Any) -> None:
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "spec.lock.json", edit))
+    assert failed(audit(bundle)) == (10, "E_MODULES_MISMATCH")
+
+
+def test_a_lock_that_keeps_other_weights(here: Path, key: PrivateKey) -> None:
+    def edit(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock["resolved"].update(keep="last"))
+
+    assert "not the lock's" in audit(lie(here, key, edit=relocked(edit))).checks[13].detail
+
+
+def relocked(edit: Callable[[Members], None]) -> Callable[[Members], None]:
+    """Change the lock and let the log commit to the changed one."""
+
+    def both(members: Members) -> None:
+        edit(members)
+        digest = sha256_hex(read(members, "spec.lock.json"))
+        rechained(lambda commitment, _: commitment.update(lock=digest))(members)
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("section", "member", "value"),
+    [
+        ("generation", "temperature", 1),
+        ("generation", "max_new_tokens", 0),
+        ("processor", "crop", True),
+        ("processor", "size", {"height": "9"}),
+        ("resolved", "keep", "first"),
+        ("resolved", "parts", {"tail": "frozen"}),
+        ("resolved", "servable_as", "anything"),
+    ],
+)
+def test_a_lock_with_a_member_or_value_of_its_own(
+    bundle: Bundle, tmp_path: Path, section: str, member: str, value: Any
+) -> None:
+    lock = json.loads(read(bundle.members, "spec.lock.json"))
+    lock[section][member] = value
+    with pytest.raises(ArtifactError, match=rf"spec\.lock\.json: {section}\.{member}") as caught:
+        read_model(Lock, lock, what="spec.lock.json")
+    assert caught.value.check == "E_SCHEMA"
+
+
+# Members and times
+
+
+def test_a_tokenizer_that_is_not_the_bases(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, edit=lambda m: m.update({"processor/preprocessor_config.json": b"{}"}))
+    assert failed(audit(bundle)) == (2, "E_MEMBER_DIGEST")
+
+
+def test_a_processor_file_that_the_base_does_not_have(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, edit=lambda m: m.update({"processor/chat_template.jinja": b"lie"}))
+    assert failed(audit(bundle)) == (2, "E_MEMBER_DIGEST")
+
+
+def test_a_base_file_that_is_listed_twice(here: Path, key: PrivateKey) -> None:
+    honest = lie(here, key)
+    base = honest.facts.artifact.manifest.base.model_dump()
+    base["files"].append(base["files"][0])
+    path = here / "twice.kolm"
+    write_artifact(path, honest.members, name="digits", task="t", family="f", base=base)
+    check = verify_bundle(path, None, honest.trust).checks[1]
+    assert (check.code, check.detail) == (
+        "E_SCHEMA",
+        "manifest.json does not list the base's files once each, sorted",
+    )
+
+
+@pytest.mark.parametrize("time", ["2026-99-99T12:00:00Z", "2026-02-30T12:00:00Z", "0000-01-01T00:00:00Z"])
+def test_a_time_that_no_clock_shows(bundle: Bundle, time: str) -> None:
+    def edit(statements: Statements) -> None:
+        statements[COMPILE]["predicate"]["finished"] = time
+        statements[PROVENANCE]["predicate"]["runDetails"]["metadata"]["finishedOn"] = time
+
+    assert failed(audit(bundle, resigned(bundle, edit))) == (6, "E_SCHEMA")

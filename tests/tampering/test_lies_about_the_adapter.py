@@ -1,0 +1,134 @@
+"""A trusted key signs an adapter config that makes another model of the same tensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kolm.keys import PrivateKey
+from tests.bundles import Bundle, Members, make_bundle
+from tests.fake_model import TARGET
+from tests.tampering.lies import audit, edit_json, failed, read
+
+CONFIG = "adapter/adapter_config.json"
+
+
+def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
+    return make_bundle(here, rows=4, key=key, **options)
+
+
+def configured(here: Path, key: PrivateKey, *, projector: str = "frozen", **settings: Any) -> Bundle:
+    """Sign a bundle whose adapter config has other settings."""
+
+    def edit(members: Members) -> None:
+        config = json.loads(read(members, CONFIG)) | settings
+        members[CONFIG] = json.dumps(config).encode()
+
+    return lie(here, key, projector=projector, edit=edit)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("peft_type", "LOHA"),
+        ("peft_version", "0.1"),
+        ("r", 2.5),
+        ("lora_alpha", 400),
+        ("lora_dropout", 0.9),
+        ("bias", "all"),
+        ("base_model_name_or_path", "other/base"),
+        ("revision", "abc"),
+        ("inference_mode", False),
+        ("init_lora_weights", "pissa"),
+        ("use_rslora", True),
+        ("use_rslora", 1),
+        ("use_dora", True),
+        ("use_qalora", True),
+        ("lora_bias", True),
+        ("fan_in_fan_out", True),
+        ("alpha_pattern", {"q_proj": 400}),
+        ("rank_pattern", {"q_proj": 4}),
+        ("layers_to_transform", [0]),
+        ("layer_replication", [[0, 1], [0, 1]]),
+        ("exclude_modules", ["q_proj"]),
+        ("trainable_token_indices", [1]),
+        ("target_parameters", ["experts"]),
+        ("megatron_config", {"a": 1}),
+        ("megatron_core", "mine"),
+        ("task_type", "CAUSAL_LM"),
+        ("modules_to_save", ["lm_head"]),
+        ("modules_to_save", []),
+        ("target_modules", [TARGET, TARGET]),
+        ("target_modules", "all-linear"),
+        ("auto_mapping", {"base_model_class": "A", "parent_library": "os"}),
+        ("auto_mapping", {"base_model_class": "A", "parent_library": "transformersx"}),
+        ("auto_mapping", ["os"]),
+        ("a_setting_of_tomorrow", 0.5),
+        ("another_of_tomorrow", 0),
+    ],
+)
+def test_a_setting_that_changes_what_is_computed(
+    here: Path, key: PrivateKey, setting: str, value: Any
+) -> None:
+    assert failed(audit(configured(here, key, **{setting: value}))) == (11, "E_MODULES_ADAPTER")
+
+
+@pytest.mark.parametrize("value", [None, False, "", [], {}])
+def test_a_setting_that_is_not_used_is_let_be(here: Path, key: PrivateKey, value: Any) -> None:
+    adapter = audit(configured(here, key, a_setting_of_tomorrow=value)).checks[10]
+    assert (adapter.id, adapter.status) == ("adapter", "passed")
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        None,
+        [],
+        ["model.visual"],
+        ["model.visual.merger", "model.visual.merger.mlp"],
+        ["model.visual.merger", "model.language_model.norm"],
+        "model.visual.merger",
+        [1],
+    ],
+)
+def test_modules_to_save_are_those_trained_in_full(here: Path, key: PrivateKey, modules: Any) -> None:
+    bundle = configured(here, key, projector="full", modules_to_save=modules)
+    assert failed(audit(bundle)) == (11, "E_MODULES_ADAPTER")
+
+
+@pytest.mark.parametrize("setting", ["r", "lora_alpha", "bias", "inference_mode", "init_lora_weights"])
+def test_a_setting_that_is_left_to_pefts_default(here: Path, key: PrivateKey, setting: str) -> None:
+    def edit(members: Members) -> None:
+        config = json.loads(read(members, CONFIG))
+        del config[setting]
+        members[CONFIG] = json.dumps(config).encode()
+
+    assert failed(audit(lie(here, key, edit=edit))) == (11, "E_MODULES_ADAPTER")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"r": 2, "r": 4}', b"\xff"])
+def test_a_config_that_is_none(here: Path, key: PrivateKey, content: bytes) -> None:
+    bundle = lie(here, key, edit=lambda members: members.update({CONFIG: content}))
+    assert failed(audit(bundle)) == (11, "E_SCHEMA")
+
+
+def test_targets_that_the_spec_does_not_ask_for(here: Path, key: PrivateKey) -> None:
+    def edit(members: Members) -> None:
+        text = read(members, "spec.yaml").decode()
+        members["spec.yaml"] = text.replace("lora_r: 2", "lora_r: 2\n  lora_targets: [v_proj]").encode()
+        edit_json(members, "spec.lock.json", lambda lock: lock["config"].update(lora_targets=["v_proj"]))
+
+    adapter = audit(lie(here, key, edit=edit)).checks[10]
+    assert adapter.code == "E_MODULES_ADAPTER"
+    assert "not among the spec's lora_targets" in adapter.detail
+
+
+def test_factors_of_another_rank(here: Path, key: PrivateKey) -> None:
+    def edit(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock["config"].update(lora_r=4))
+        members[CONFIG] = json.dumps(json.loads(read(members, CONFIG)) | {"r": 4}).encode()
+
+    adapter = audit(lie(here, key, edit=edit)).checks[10]
+    assert adapter.code == "E_MODULES_ADAPTER"
+    assert adapter.detail.endswith("has another rank")
