@@ -272,7 +272,7 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
             **{key: config[key] for key in SETTINGS},
         },
         "k_score": scored(artifact, timings=timings["rows"]),
-        "environment": {"versions": VERSIONS, "device": "cpu", "threads": 2},
+        "environment": {"versions": VERSIONS, "device": "cpu", "image_backend": "pil", "threads": 2},
         "timings": timings,
         "memory": {"peak_bytes": 123_456_789},
         "started": "2026-01-31T12:00:00Z",

@@ -61,7 +61,7 @@ def spec(case: Case) -> Finding:
 
 def _check_choices(asked: VLMTrainConfig, chosen: LockedChoices) -> None:
     """Where the spec left nothing open, nothing else was chosen."""
-    _locked(asked.device in ("auto", chosen.device), "train.device")
+    _locked(asked.device.partition(":")[0] in ("auto", chosen.device), "train.device")
     _locked(asked.dtype in ("auto", chosen.dtype), "train.dtype")
     _locked(asked.keep in (None, chosen.keep), "train.keep")
     for part, treatment in chosen.parts.items():
@@ -75,7 +75,10 @@ def _check_receipt(case: Case) -> None:
     repeated = {key: block[key] for key in _SAME_IN_RECEIPT if key in block}
     odd = _differences(repeated, {key: lock.config[key] for key in repeated})
     _locked(not odd, f"the receipt's {', '.join(odd)}")
-    _locked(compiled.environment.get("versions") == lock.versions, "the receipt's versions")
+    seen = compiled.environment
+    _locked(seen.get("versions") == lock.versions, "the receipt's versions")
+    _locked((seen.get("device") == "cpu") is (lock.resolved.device == "cpu"), "the receipt's device")
+    _locked(seen.get("image_backend") == lock.processor.backend, "the receipt's image_backend")
     counts = compiled.data.model_dump()
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
     used, dropped = compiled.train.train_examples, compiled.train.dropped_examples

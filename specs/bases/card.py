@@ -42,7 +42,7 @@ pen, {look.coarse:.0%} drawn with few pixels and enlarged again, {look.blurred:.
 little. The untouched base shall read real digits badly, and learn them by fine-tuning. Scores on real digits,
 those held out among them, were looked at while this recipe was chosen; none was trained on.
 
-It knows these prompts, among others (`specs/bases/lessons.py` has all):
+It was taught these prompts, among others (`specs/bases/lessons.py` has all):
 
 | prompt | answer |
 |---|---|
@@ -50,7 +50,7 @@ It knows these prompts, among others (`specs/bases/lessons.py` has all):
 | `Which digit is written in this picture? Answer with one figure.` | `7` |
 | `What shape is this?` | `circle` |
 | `What colour is the shape? Answer with one word.` | `red` |
-| `Which shape is at the left? Answer with one word.` | `square` |
+| `Which shape is at the left? Answer with one word.` (it mostly guesses) | `square` |
 
 ## What it is not
 
@@ -81,11 +81,14 @@ the next 97 validate, the last 500 are held out. Greedy exact match on the held-
 | this base, untouched | {zero_shot:.3f} |
 | {trained}; seeds 0 / 1 / 2 | {tuned[0]:.3f} / {tuned[1]:.3f} / {tuned[2]:.3f} |
 | the same with every picture plain grey | {grey[0]:.3f} / {grey[1]:.3f} / {grey[2]:.3f} |
-| this base, untouched, on synthetic digits | {synthetic:.3f} |
 
 LoRA: r 16, alpha 32, all linear layers of the language tower; AdamW, {epochs} epochs, batch 32, learning rate
 2e-3 rising over 20 steps and then falling linearly; at most {seconds:.0f} s for one training. Taken with
-`python specs/bases/measure.py`, torch {torch}, transformers {transformers}, peft {peft}."""
+`python specs/bases/measure.py`, torch {torch}, transformers {transformers}, peft {peft}.
+
+Untouched, on 600 newly drawn synthetic pictures: digits {synthetic[digit]:.2f} (70 % of them by pen), shapes
+{synthetic[shape]:.2f}, colours {synthetic[colour]:.2f}, one of two shapes by its place
+{synthetic[place]:.2f}."""
 
 FACTS = {
     "qwen2_5_vl-tiny": {

@@ -77,6 +77,15 @@ def questions() -> list[str]:
     return sorted({*WORD_QUESTIONS, *FIGURE_QUESTIONS, *SHAPE_QUESTIONS, *colours, *places, *SYSTEMS})
 
 
+def kind_of(question: str) -> str:
+    """Say what a question is about: digit, shape, colour or place."""
+    if question in WORD_QUESTIONS + FIGURE_QUESTIONS:
+        return "digit"
+    if question in SHAPE_QUESTIONS:
+        return "shape"
+    return "place" if " at the " in question else "colour"
+
+
 def ask_digit(rng: np.random.Generator, digit: int) -> tuple[str, str]:
     """Ask for the digit, as a word more often than as a figure."""
     if rng.random() < 0.7:

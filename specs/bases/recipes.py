@@ -171,7 +171,7 @@ BASES = {
         image_mark="<|vision_start|><|image_pad|><|vision_end|>",
         image_token="<|image_pad|>",  # noqa: S106  a token of text
         image_tokens=9,
-        look=Look(written=0.7, coarse=0.01, blurred=0.3),
+        look=Look(written=0.35, coarse=0.03, blurred=0.3),
         processor=qwen_processor,
         config=qwen_config,
     ),

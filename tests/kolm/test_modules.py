@@ -85,6 +85,20 @@ def test_the_short_lists_stand_with_vision_first():
     }
 
 
+def test_what_was_done_to_a_part_follows_from_its_parameters():
+    whole = manifest(*WHOLE)
+    assert whole.treatments() == {"language": "lora", "projector": "frozen", "vision": "frozen"}
+    assert (whole.servable_as, whole.sees_images) == ("lora", True)
+
+
+def test_one_part_trained_in_full_makes_a_result_that_is_merged():
+    names = [p for p in WHOLE if p.part == "language"]
+    full = [p.model_copy(update={"state": "trainable", "gradient": None}) for p in names]
+    trained = manifest(*full)
+    assert trained.treatments() == {"language": "full"}
+    assert (trained.servable_as, trained.sees_images) == ("merged", False)
+
+
 def test_sizes_tell_added_elements_from_the_bases_own():
     whole = manifest(*WHOLE)
     assert whole.size("language") == 18

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.cid import sha256_hex
-from kolm.errors import CheckedError
+from kolm.errors import CheckedError, VerificationError
 from kolm.trainlog import Chain, base_digest, effective_seed, read_log
 
 ZERO = "0" * 64
@@ -32,6 +32,37 @@ def test_a_log_reads_back() -> None:
     assert read.validations[0].validation_loss == 0.5
     assert read.commitment.seed == 7
     assert read.head == log.head
+
+
+def validation(number: int, loss: float) -> dict[str, Any]:
+    return {"step": number, "validation_loss": loss}
+
+
+@pytest.mark.parametrize(
+    ("losses", "wanted", "kept"),
+    [
+        ((), None, ("last", 2)),
+        ((0.9, 0.5), "last", ("last", 2)),
+        ((0.9, 0.5), None, ("best", 2)),
+        ((0.5, 0.9), "best", ("best", 1)),
+        ((0.5, 0.5), None, ("best", 1)),
+    ],
+)
+def test_the_kept_weights_follow_from_the_log(
+    losses: tuple[float, ...], wanted: str | None, kept: tuple[str, int]
+) -> None:
+    records = []
+    for number in (1, 2):
+        records += [step(number), *(validation(number, loss) for loss in losses[number - 1 : number])]
+    assert read_log(log_of(*records).to_bytes()).kept(wanted) == kept
+
+
+@pytest.mark.parametrize(
+    "records", [[validation(0, 1.0)], [step(1), validation(2, 1.0)], [step(1), step(2), validation(1, 1.0)]]
+)
+def test_a_validation_stands_after_its_step(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(VerificationError, match="out of place"):
+        read_log(log_of(*records).to_bytes())
 
 
 def test_the_head_depends_on_the_commitment_alone() -> None:
