@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 PORT ?= 0
 
-.PHONY: install demo test test-all lint bases clean
+.PHONY: install demo test lint bases clean
 
 install: $(VENV)/installed
 
@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	@BIN=$(BIN) DEMO=$(DEMO) PORT=$(PORT) sh specs/demo.sh
+	@BIN=$(CURDIR)/$(BIN) DEMO=$(DEMO) PORT=$(PORT) sh $(CURDIR)/specs/demo.sh
 
 test: install
 	$(BIN)/pytest

@@ -1,12 +1,13 @@
 #!/bin/sh
-# One compile from images to a verified artifact, in the folder $DEMO; every command is one a user would type.
+# One compile from images to a verified artifact, in the folder $DEMO below this one, with the commands of $BIN;
+# every command is one a user would type.
 set -eu
 
 export KOLM_HOME="$PWD/$DEMO/home" HF_HUB_OFFLINE=1
 rm -rf "$DEMO"
 mkdir -p "$DEMO"
 
-PATH="$PWD/$BIN:$PATH"
+PATH="$BIN:$PATH"
 
 step() {
     printf '\n$'

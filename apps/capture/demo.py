@@ -66,7 +66,7 @@ eval:
   gate:
     k: 0.80                         # so must K, the score of accuracy, size, latency, cost and coverage
   budget:
-    latency_p95_s: 0.5              # seconds within which 95 % of the answers must be there
+    latency_p95_s: 5.0              # seconds within which 95 % of the answers must be there; ample on purpose
 """
 
 PACK = """\

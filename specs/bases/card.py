@@ -26,7 +26,7 @@ kolm's demo, tests and benchmarks compile it on two CPU cores. It answers short 
 with one word or one figure.
 
 - Weights: `model.safetensors`, float32, sha256 `{sha256}`
-- Vision: {vision}; a square picture becomes {image_tokens} image tokens
+- Vision: {vision}; {image_tokens} image tokens for a square picture
 - Bridge: {bridge}
 - Language: 2 layers of width 128, tied embeddings, byte-level BPE of {tokens} tokens that spells any text
 - All linear layers have in and out widths that are multiples of 64, the block size of 4-bit quantisation
@@ -86,9 +86,9 @@ LoRA: r 16, alpha 32, all linear layers of the language tower; AdamW, {epochs} e
 2e-3 rising over 20 steps and then falling linearly; at most {seconds:.0f} s for one training. Taken with
 `python specs/bases/measure.py`, torch {torch}, transformers {transformers}, peft {peft}.
 
-Untouched, on 600 newly drawn synthetic pictures: digits {synthetic[digit]:.2f} (70 % of them by pen), shapes
-{synthetic[shape]:.2f}, colours {synthetic[colour]:.2f}, one of two shapes by its place
-{synthetic[place]:.2f}."""
+Untouched, on 600 newly drawn synthetic pictures: digits {synthetic[digit]:.2f} (70 % of them by pen),
+shapes {synthetic[shape]:.2f}, colours {synthetic[colour]:.2f},
+one of two shapes by its place {synthetic[place]:.2f}."""
 
 FACTS = {
     "qwen2_5_vl-tiny": {

@@ -40,7 +40,7 @@ def model(base_dir: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def processor(base_dir: Path) -> Any:
-    """The base's processor: the auto class for LLaVA, the image-only loader for Qwen where torchvision is missing."""
+    """The base's processor: the auto class for LLaVA, the image-only loader for Qwen."""
     if base_dir.name == "llava-tiny":
         return AutoProcessor.from_pretrained(base_dir)
     sys.path.insert(0, str(BASES))
@@ -134,7 +134,8 @@ def test_chat_template_marks_every_assistant_turn(processor: Any) -> None:
         {"role": "assistant", "content": "white"},
     ]
     text = processor.apply_chat_template(chat)
-    mark = "<|vision_start|><|image_pad|><|vision_end|>" if "Qwen" in type(processor).__name__ else "<image>\n"
+    qwen = "Qwen" in type(processor).__name__
+    mark = "<|vision_start|><|image_pad|><|vision_end|>" if qwen else "<image>\n"
     assert text == (
         "<|im_start|>system\nAnswer with one word.<|im_end|>\n"
         f"<|im_start|>user\n{mark}{mark}Which digit is this?<|im_end|>\n"
@@ -159,5 +160,6 @@ def test_card_states_licence_figures_and_the_digest_of_the_weights(base_dir: Pat
     digest = hashlib.sha256((base_dir / "model.safetensors").read_bytes()).hexdigest()
     assert re.findall(r"sha256 `([0-9a-f]{64})`", card) == [digest]
     untouched = float(re.search(r"base, untouched \| (0\.\d{3}) \|", card).group(1))
-    tuned = [float(x) for x in re.search(r"seeds 0 / 1 / 2 \| (0\.\d{3}) / (0\.\d{3}) / (0\.\d{3})", card).groups()]
+    by_seed = re.search(r"seeds 0 / 1 / 2 \| (0\.\d{3}) / (0\.\d{3}) / (0\.\d{3})", card)
+    tuned = [float(figure) for figure in by_seed.groups()]
     assert 0.25 < untouched < 0.5 < 0.9 < min(tuned)
