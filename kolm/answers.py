@@ -1,4 +1,4 @@
-"""What a model says when it is asked: the words that pass between whoever opens models and whoever asks them."""
+"""What a model says when it is asked: the words between whoever opens models and whoever asks them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

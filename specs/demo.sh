@@ -4,6 +4,9 @@
 set -eu
 
 export KOLM_HOME="$PWD/$DEMO/home" HF_HUB_OFFLINE=1
+# One thread: matrices this small gain nothing from a second one, and waiting for it on a busy machine costs
+# a multiple (specs/decisions/0006-one-thread-for-tiny-models.md).
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 rm -rf "$DEMO"
 mkdir -p "$DEMO"
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # specs/decisions/0006: before torch is imported
+
 settings.register_profile("kolm", deadline=None, max_examples=100)
 settings.load_profile("kolm")
 

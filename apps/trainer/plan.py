@@ -4,6 +4,7 @@ Everything here is pure over a model on the meta device and its family's module 
 model is compared with this plan after training (`apps.trainer.freeze`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,14 +39,7 @@ class Plan:
 
     def elements(self, *parts: Part) -> int:
         """Count the base's own elements in these parts."""
-        total = 0
-        for name, part in self.parts.items():
-            if part in parts:
-                size = 1
-                for side in self.shapes[name]:
-                    size *= side
-                total += size
-        return total
+        return sum(math.prod(self.shapes[name]) for name, part in self.parts.items() if part in parts)
 
 
 def plan_for(model: Any, family: Family, config: VLMTrainConfig) -> Plan:

@@ -118,7 +118,7 @@ def train(
             enter_training()
             trace.validation.append((step, mean))
             log.append({"step": step, "validation_loss": _figure(mean)})
-            best.offer(trained, step, mean)
+            best.offer(trained, step, _figure(mean))  # as the log has it
     with torch.no_grad():
         best_step = best.restore(trained)
     trace.kept_step, trace.kept_best = best_step or steps, best_step is not None

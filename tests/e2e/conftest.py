@@ -1,6 +1,9 @@
 """One small compile of each base through the command line, shared by the tests that look at it."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typer.testing import CliRunner
 
 from kolm.cli import app
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"num_train_epochs": "2", "k": "0.10", "min_accuracy": "0.10"}
 """What the demo's spec is shortened to; the full one is `make demo`."""
 
@@ -67,6 +71,28 @@ def compile_demo(folder: Path, home: Path, *, base: str, setenv: Callable[[str, 
 def session_env():
     with pytest.MonkeyPatch.context() as patch:
         yield patch
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What `make demo` left, and what it printed."""
+
+    root: Path
+    """The folder that holds `demo/`."""
+    output: str
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The whole demo, run once as `make demo` runs it, in a folder of its own."""
+    root = tmp_path_factory.mktemp("clone")
+    given = {"BIN": str(Path(sys.executable).parent), "DEMO": "demo", "PORT": "0"}
+    done = subprocess.run(
+        ["sh", str(ROOT / "specs/demo.sh")],
+        check=False, capture_output=True, text=True, cwd=root, timeout=280, env={**os.environ, **given},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Demo(root, done.stdout)
 
 
 @pytest.fixture(scope="session")
