@@ -23,6 +23,18 @@ def cpu_seconds(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]],
+    ids=lambda command: " ".join(command),
+)
+def test_the_code_keeps_its_own_rules(command: list[str]):
+    """What `make lint` runs."""
+    tool = Path(sys.executable).with_name(command[0])
+    done = subprocess.run([tool, *command[1:]], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_help_is_there_at_once():
     assert min(cpu_seconds([*KOLM, "--help"]) for _ in range(7)) <= 0.25
 
