@@ -66,8 +66,9 @@ behaves. It knows a few dozen words and one picture per conversation, and answer
     python specs/bases/pretrain.py {name} --out DIR --measure
 
 It takes about five minutes on two idle cores and no network. Seeds and thread count are fixed, so the same
-kind of CPU with the same library versions gives the same bytes. Rebuilding on another CPU will not give the
-same bits: the sha256 of the shipped file is the base's identity, the script is its provenance.
+kind of CPU with the same library versions should give the same bytes: a build of 70 steps was repeated bit
+for bit, a full one was not repeated. Rebuilding on another CPU will not give the same bits: the sha256 of the
+shipped file is the base's identity, the script is its provenance.
 """
 
 MEASURED = """\

@@ -1,7 +1,8 @@
 """Build one of the small vision-language bases from nothing: python specs/bases/pretrain.py NAME --out DIR.
 
-Two threads and fixed seeds make a rebuild on the same kind of CPU give the same bytes. No network is used and
-no real picture is ever trained on; `--measure` scores the result on real digits afterwards (measure.py).
+Threads (two) and seeds are fixed, so that a build can be repeated on the same kind of CPU. No network is
+used and no real picture is ever trained on; `--measure` scores the result on real digits afterwards
+(measure.py).
 """
 
 from __future__ import annotations
