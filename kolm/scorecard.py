@@ -100,8 +100,7 @@ def metric_of(artifact: Artifact, slice_: str) -> str:
 def _check_scores(row: EvalRow, *, asked: PackRow, metric_id: str) -> None:
     metric = get_metric(metric_id)
     for model, output in row.outputs.items():
-        extracted = metric.extract(output.raw)
-        score = metric.score(extracted, asked.gold)
+        extracted, score = metric.judge(output.raw, asked.gold)
         if (extracted, score) != (output.extracted, output.score):
             raise _wrong(f"row {row.id}, {model}: {metric_id} gives {score}, the row says {output.score}")
 

@@ -106,15 +106,6 @@ class Chain:
         opening = {"kind": "kolm-trainlog/1", "commitment": dict(commitment)}
         self.lines: list[dict[str, Any]] = [{**opening, "hash": _link("", opening)}]
 
-    @classmethod
-    def resume(cls, data: bytes) -> "Chain":
-        """Continue a log from its bytes. Raises ArtifactError, VerificationError."""
-        lines = parse_canonical_lines(data, what="train/log.jsonl")
-        read_log(data)
-        chain = cls(lines[0]["commitment"])
-        chain.lines = lines
-        return chain
-
     @property
     def head(self) -> str:
         """Hash of the last line."""

@@ -105,12 +105,11 @@ def _swappable(own: Sequence[CID], others: Sequence[CID]) -> bool:
 
 
 def _scored(answer: Answer, row: PackRow, metric_id: str) -> dict[str, Any]:
-    metric = get_metric(metric_id)
-    extracted = metric.extract(answer.text)
+    extracted, score = get_metric(metric_id).judge(answer.text, row.gold)
     return {
         "raw": answer.text,
         "extracted": extracted,
-        "score": metric.score(extracted, row.gold),
+        "score": score,
         "tokens": answer.tokens,
         "finish": answer.finish,
     }
