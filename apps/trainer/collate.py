@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.trainer.families import Family, ImageCost
-from apps.trainer.load import translated
+from apps.trainer.foreign import translated
 from kolm.dataset import Dataset, Example, ImagePart, TextPart, Turn
 from kolm.errors import DataError, TrainError
 from kolm.spec import VLMTrainConfig

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from apps.trainer.bases import Base
 from apps.trainer.families import Family, Part
-from apps.trainer.load import Base, quiet
+from apps.trainer.foreign import quiet
 from apps.trainer.origins import ADDED, Origins, tensor_digest
 from apps.trainer.plan import Plan
 from kolm.errors import FreezeMismatchError

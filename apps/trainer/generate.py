@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from apps.trainer.bases import Base
 from apps.trainer.collate import Encoder
-from apps.trainer.load import Base, load_model, load_processor, translated
+from apps.trainer.foreign import translated
+from apps.trainer.load import load_model
 from apps.trainer.origins import tensor_digest
+from apps.trainer.processor import load_processor
 from kolm.answers import Answer
 from kolm.errors import EvalError
 from kolm.modules import ModuleManifest, plain_name

@@ -12,18 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer import steps
+from apps.trainer.bases import PROCESSOR_FILES, Base, find_base, remember_base
 from apps.trainer.collate import Encoder
 from apps.trainer.generate import LoadedModel, open_model
-from apps.trainer.load import (
-    PROCESSOR_FILES,
-    Base,
-    device_of,
-    find_base,
-    load_processor,
-    meta_model,
-    remember_base,
-)
+from apps.trainer.load import device_of, meta_model
 from apps.trainer.plan import Plan, plan_for
+from apps.trainer.processor import load_processor
 from apps.trainer.vlm import TrainResult, VLMTrainer
 from kolm import __version__
 from kolm.dataset import Dataset

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.trainer.bases import recall_base
 from apps.trainer.generate import LoadedModel, open_model
-from apps.trainer.load import recall_base
 from kolm.artifact import Artifact, check_members
 from kolm.errors import DataError
 from kolm.files import write_atomic

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from apps.trainer import freeze, steps
+from apps.trainer.bases import Base, find_base
 from apps.trainer.collate import Encoder, Row
-from apps.trainer.load import Base, find_base, load_model, load_processor, meta_model
+from apps.trainer.load import load_model, meta_model
 from apps.trainer.plan import Plan, plan_for
+from apps.trainer.processor import load_processor
 from apps.trainer.rows import Rows
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex

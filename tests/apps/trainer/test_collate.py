@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from apps.trainer.bases import find_base
 from apps.trainer.collate import IGNORE, Encoder, OverlongError, collate
-from apps.trainer.load import find_base, load_processor, meta_model
+from apps.trainer.load import meta_model
+from apps.trainer.processor import load_processor
 from kolm.dataset import Dataset, dataset_of
 from kolm.errors import DataError, TrainError
 from kolm.spec import VLMTrainConfig

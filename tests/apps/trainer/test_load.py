@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from apps.trainer.bases import find_base, recall_base, remember_base
 from apps.trainer.collate import Encoder
-from apps.trainer.load import find_base, load_model, load_processor, meta_model, recall_base, remember_base
+from apps.trainer.load import load_model, meta_model
 from apps.trainer.origins import Origins, tensor_digest
+from apps.trainer.processor import load_processor
 from kolm.errors import DataError, KolmError, SpecError, TrainError
 from kolm.rows import TextPart, Turn
 from kolm.spec import VLMTrainConfig

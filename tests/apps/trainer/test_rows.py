@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from apps.trainer.bases import find_base
 from apps.trainer.collate import Encoder
-from apps.trainer.load import find_base, load_processor, meta_model
+from apps.trainer.load import meta_model
+from apps.trainer.processor import load_processor
 from apps.trainer.rows import Rows
 from kolm.dataset import dataset_of
 from kolm.errors import DataError
