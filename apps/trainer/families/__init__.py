@@ -10,7 +10,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,11 @@ class ImageCost:
     """Patches the vision tower works on."""
 
 
+def no_images(batch: Mapping[str, Any], config: Any) -> ImageCost:
+    """Cost of a model that sees no images."""
+    return ImageCost(tokens=0, patches=0)
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of models: where its parts lie and what its batches hold.
@@ -43,17 +48,38 @@ class Family:
     """`model_type` values of config.json that belong here."""
     ids: tuple[str, ...]
     """Patterns (Python regular expressions, case ignored) of hub ids, for when no config is at hand."""
-    vision: tuple[str, ...]
-    projector: tuple[str, ...]
     language: tuple[str, ...]
     head: tuple[str, ...]
     papers: tuple[str, ...]
     """arXiv ids of the model and of the recipe it is tuned by."""
-    image_cost: Callable[[Mapping[str, Any], Any], ImageCost]
+    vision: tuple[str, ...] = ()
+    projector: tuple[str, ...] = ()
+    """Modules and bare parameters (LLaVA-NeXT's `image_newline`) between the tower and the language model."""
+    audio: tuple[str, ...] = ()
+    """Audio towers and their projectors; they stay frozen."""
+    image_cost: Callable[[Mapping[str, Any], Any], ImageCost] = no_images
     """(processor output of one row, model config) -> what its images cost."""
+    trainer: Literal["vlm", "text"] = "vlm"
+    loader: str = "AutoModelForImageTextToText"
+    """Class of transformers that builds the model, or `AutoModel...` of the repository's own code."""
+    config_part: str | None = None
+    """Attribute of the config that the loader takes, such as `thinker_config`; None: the whole config."""
+    code: Literal["transformers", "repository", "none"] = "transformers"
+    """Whose code the model runs on. Paths of the other two were never compared with a live model here."""
+    stands_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Leaf names that one of the usual seven LoRA names stands for where layers are fused or named
+    otherwise: `{"q_proj": ("qkv_proj",)}`."""
     required_inputs: tuple[str, ...] = ()
     """Keys the processor must return with an image; without one the model degrades silently."""
-    audio: tuple[str, ...] = ()
+    image_texts: tuple[str, ...] = ()
+    """Literal strings that stand for images or parts of them and that no text may hold, beside those that
+    the processor names itself."""
+    mixes_text: bool = True
+    """Whether rows with and without images may share a batch."""
+    labels: Literal["causal", "decoder"] = "causal"
+    """Where the response stands: behind the prompt in `input_ids`, or in a decoder's own `labels`."""
+    needs: tuple[str, ...] = ()
+    """Packages without which its processor or tower does not load, such as `torchvision`."""
     pixel_limits: bool = False
     """Whether the image processor scales to `min_pixels` and `max_pixels`; the others have one fixed size."""
 
@@ -69,7 +95,9 @@ class Family:
     @property
     def projector_inside_vision(self) -> bool:
         """Whether the projector lies inside the vision module, as Qwen's merger does."""
-        return all(any(p.startswith(f"{v}.") for v in self.vision) for p in self.projector)
+        return bool(self.projector) and all(
+            any(p.startswith(f"{v}.") for v in self.vision) for p in self.projector
+        )
 
 
 @cache
