@@ -44,6 +44,8 @@ class Base:
     family: Family
     model_type: str
     """`model_type` of config.json."""
+    trusted: bool = False
+    """Whether the spec allows Python code that comes with the model to run."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -67,13 +67,13 @@ def open_model(
     manifest has for it: an adapter that loads only in part would otherwise answer as the base does.
     Raises TrainError, EvalError.
     """
-    model = load_model(base.directory, config)
+    model = load_model(base, config)
     if adapter is not None:
         model = _with_adapter(model, adapter)
         if manifest is not None:
             _check_loaded(model, manifest)
     model.eval()
-    processor = load_processor(base.directory, min_pixels=min_pixels, max_pixels=max_pixels)
+    processor = load_processor(base, min_pixels=min_pixels, max_pixels=max_pixels)
     return LoadedModel(model, Encoder(processor, model.config, base.family))
 
 

@@ -47,15 +47,15 @@ class Job:
                 message=f"{base.family.name} scales every image to one size; pixel limits have no effect",
                 hint="remove the section",
             )
-        return cls(loaded, base, plan_for(meta_model(base.directory), base.family, spec.train))
+        return cls(loaded, base, plan_for(meta_model(base), base.family, spec.train))
 
     def check_pack(self, pack: EvalPack) -> None:
         """Encode every question once, so that one the processor refuses is found before training.
 
         Raises DataError naming the row.
         """
-        config = meta_model(self.base.directory).config
-        encoder = Encoder(load_processor(self.base.directory, **self._pixels), config, self.base.family)
+        config = meta_model(self.base).config
+        encoder = Encoder(load_processor(self.base, **self._pixels), config, self.base.family)
         for row in pack.rows:
             images = [pack.image(cid) for cid in row.images]
             encoder.prompt(row.turns, images, what=f"eval row {row.id}")
@@ -87,7 +87,7 @@ class Job:
     @cached_property
     def processor(self) -> dict[str, Any]:
         """What turns images and text into tensors: classes, image backend, image size limits."""
-        processor = load_processor(self.base.directory, **self._pixels)
+        processor = load_processor(self.base, **self._pixels)
         images = processor.image_processor
         size = getattr(images, "size", None)
         return {

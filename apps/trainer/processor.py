@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from apps.trainer.bases import Base
 from apps.trainer.foreign import translated
 
 
-def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+def load_processor(base: Base, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
     """Load the processor with Pillow as its image backend, without torchvision.
 
     Families whose processor insists on a video processor, which needs torchvision, get one that
@@ -17,9 +18,10 @@ def load_processor(directory: Path, *, min_pixels: int | None = None, max_pixels
     from transformers.utils import is_torchvision_available
 
     pixels = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    options = {"backend": "pil", "local_files_only": True} | {
+    options = {"backend": "pil", "local_files_only": True, "trust_remote_code": base.trusted} | {
         k: v for k, v in pixels.items() if v is not None
     }
+    directory = base.directory
     with translated(f"{directory}: no usable processor", hint="is the checkpoint complete?"):
         try:
             return AutoProcessor.from_pretrained(directory, **options)

@@ -96,7 +96,7 @@ class VLMTrainer:
             raise SpecError(
                 "keep: best and eval_steps need validation rows", hint="give validation_dataset, or drop them"
             )
-        return plan_for(meta_model(self.base.directory), self.base.family, self.config)
+        return plan_for(meta_model(self.base), self.base.family, self.config)
 
     def train(self) -> TrainResult:
         """Train and return the adapter with the manifest of what was observed.
@@ -109,8 +109,8 @@ class VLMTrainer:
             return self._train(plan, commitment)
 
     def _train(self, plan: Plan, commitment: Mapping[str, Any]) -> TrainResult:
-        model = load_model(self.base.directory, self.config)
-        encoder = Encoder(load_processor(self.base.directory, **self.pixels), model.config, self.base.family)
+        model = load_model(self.base, self.config)
+        encoder = Encoder(load_processor(self.base, **self.pixels), model.config, self.base.family)
         rows = Rows(encoder, self.dataset, self.config)
         held = Rows(encoder, self.validation, self.config) if self.validation else []
 

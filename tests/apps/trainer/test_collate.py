@@ -23,7 +23,7 @@ CONFIG = VLMTrainConfig(max_seq_length=256)
 @pytest.fixture(scope="module", params=["qwen_base", "llava_base"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     base = find_base(request.getfixturevalue(request.param), model="base")
-    return Encoder(load_processor(base.directory), meta_model(base.directory).config, base.family)
+    return Encoder(load_processor(base), meta_model(base).config, base.family)
 
 
 def encode(encoder: Encoder, record: dict[str, Any], config: VLMTrainConfig = CONFIG) -> Any:

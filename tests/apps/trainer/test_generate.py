@@ -55,9 +55,7 @@ def test_peft_loads_the_adapter_folder_as_it_is(qwen: Run):
 
     from apps.trainer.load import load_model
 
-    model = PeftModel.from_pretrained(
-        load_model(qwen.trainer.base.directory, CONFIG), qwen.result.adapter_dir
-    )
+    model = PeftModel.from_pretrained(load_model(qwen.trainer.base, CONFIG), qwen.result.adapter_dir)
     loaded = [name for name, p in model.named_parameters() if "lora_B" in name and bool(torch.any(p != 0))]
     assert len(loaded) == len(qwen.trainer.plan().targets)
 

@@ -60,15 +60,15 @@ def test_weights_that_are_not_there_are_found_out_before_loading(copy: Path):
     text = json.loads((copy / "config.json").read_text())["text_config"]
     edit_config(copy, text_config={**text, "vocab_size": 100_000})
     with pytest.raises(SpecError, match="the weight files hold"):
-        meta_model(copy)
+        meta_model(find_base(copy, model="base"))
 
 
 def use(folder: Path) -> None:
     """Do with a base what a compile does with it first."""
     base = find_base(folder, model="base")
-    meta_model(base.directory)
-    load_model(base.directory, VLMTrainConfig())
-    load_processor(base.directory)
+    meta_model(base)
+    load_model(base, VLMTrainConfig())
+    load_processor(base)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_ends_in_one_message(
 @pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{% if %}", None])
 def test_a_chat_template_that_fails_names_the_row(qwen_base: Path, template: str | None):
     base = find_base(qwen_base, model="base")
-    encoder = Encoder(load_processor(qwen_base), meta_model(qwen_base).config, base.family)
+    encoder = Encoder(load_processor(base), meta_model(base).config, base.family)
     encoder.processor.chat_template = template
     with pytest.raises(DataError, match="eval row 7: the processor refuses it"):
         encoder.prompt([Turn("user", (TextPart("Which?"),))], [], what="eval row 7")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.trainer.bases import find_base
 from apps.trainer.families import family_of
 from apps.trainer.load import meta_model
 from apps.trainer.plan import Plan, linear_modules, plan_for
@@ -12,13 +13,13 @@ from kolm.spec import VLMTrainConfig
 
 
 def plan(base: Path, **settings: object) -> Plan:
-    return plan_for(meta_model(base), family_of(base), VLMTrainConfig(**settings))
+    return plan_for(meta_model(find_base(base, model="base")), family_of(base), VLMTrainConfig(**settings))
 
 
 def tower(base: Path) -> list[str]:
     """Linear layers of the vision tower that carry one of the usual seven names."""
     seven = VLMTrainConfig().lora_targets
-    names = linear_modules(meta_model(base))
+    names = linear_modules(meta_model(find_base(base, model="base")))
     return [
         n
         for n in names
@@ -78,10 +79,10 @@ def test_a_target_that_matches_nothing_in_the_language_tower_is_refused(qwen_bas
 
 def test_the_plan_counts_what_lora_adds(qwen_base: Path):
     chosen = plan(qwen_base, lora_r=4, lora_targets=("q_proj",))
-    linears = linear_modules(meta_model(qwen_base))
+    linears = linear_modules(meta_model(find_base(qwen_base, model="base")))
     assert chosen.added == sum(4 * sum(linears[name]) for name in chosen.targets)
 
 
 def test_a_family_that_does_not_describe_the_model_is_refused(qwen_base: Path, llava_base: Path):
     with pytest.raises(FreezeMismatchError, match="has no part"):
-        plan_for(meta_model(qwen_base), family_of(llava_base), VLMTrainConfig())
+        plan_for(meta_model(find_base(qwen_base, model="base")), family_of(llava_base), VLMTrainConfig())

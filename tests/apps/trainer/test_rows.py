@@ -19,7 +19,7 @@ from tests.digits import rows
 @pytest.fixture(scope="module")
 def encoder(qwen_base: Path) -> Encoder:
     base = find_base(qwen_base, model="base")
-    return Encoder(load_processor(qwen_base), meta_model(qwen_base).config, base.family)
+    return Encoder(load_processor(base), meta_model(base).config, base.family)
 
 
 def test_rows_beyond_the_memory_are_encoded_again_to_the_same_tensors(encoder: Encoder):

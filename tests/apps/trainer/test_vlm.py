@@ -146,10 +146,11 @@ def test_the_adapter_config_names_every_target_and_no_folder(qwen: Run):
 
 
 def test_frozen_towers_run_in_eval_mode_while_the_language_tower_trains(llava: Run, llava_base: Path):
+    from apps.trainer.bases import find_base
     from apps.trainer.load import load_model
 
     config = VLMTrainConfig(**BRIEF)
-    model = load_model(llava_base, VLMTrainConfig())
+    model = load_model(find_base(llava_base, model="base"), VLMTrainConfig())
     plan = plan_for(model, llava.trainer.base.family, config)
     wrapped = freeze.wrap(model, plan, config)
     freeze.training_mode(wrapped, llava.trainer.base.family, plan)
@@ -166,10 +167,11 @@ def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, qwen
     """The usual tools' mistake: seven bare names, which PEFT finds in the vision tower too."""
     from peft import LoraConfig, get_peft_model
 
+    from apps.trainer.bases import find_base
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(qwen_base, VLMTrainConfig())
+    model = load_model(find_base(qwen_base, model="base"), VLMTrainConfig())
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(VLMTrainConfig().lora_targets)))
     manifest = freeze.observe(careless, base=qwen.trainer.base, before=before, gradients={})
@@ -180,10 +182,11 @@ def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, qwen
 
 
 def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, qwen_base: Path):
+    from apps.trainer.bases import find_base
     from apps.trainer.load import load_model
 
     plan = qwen.trainer.plan()
-    model = load_model(qwen_base, VLMTrainConfig())
+    model = load_model(find_base(qwen_base, model="base"), VLMTrainConfig())
     before = freeze.digests(model)
     wrapped = freeze.wrap(model, plan, VLMTrainConfig(**BRIEF))
     with torch.no_grad():
@@ -197,10 +200,11 @@ def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, llava_
     """PEFT freezes everything that is not an adapter, a projector that should be trained included."""
     from peft import LoraConfig, get_peft_model
 
+    from apps.trainer.bases import find_base
     from apps.trainer.load import load_model
 
     plan = llava.trainer.plan()
-    model = load_model(llava_base, VLMTrainConfig())
+    model = load_model(find_base(llava_base, model="base"), VLMTrainConfig())
     before = freeze.digests(model)
     careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(plan.targets)))
     manifest = freeze.observe(careless, base=llava.trainer.base, before=before, gradients={})
