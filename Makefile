@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 PORT ?= 0
 
-.PHONY: install demo test lint bases clean
+.PHONY: install demo test test-slow lint bases clean
 
 install: $(VENV)/installed
 
@@ -21,6 +21,9 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -m slow
 
 lint: install
 	$(BIN)/ruff check
