@@ -93,6 +93,16 @@ class Family:
         return best[1] if best else None
 
     @property
+    def checked(self) -> bool:
+        """Whether its paths were compared with a live model: tests do so for what transformers ships."""
+        return self.code == "transformers"
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether its models look at images; the others are text-only."""
+        return self.trainer == "vlm"
+
+    @property
     def projector_inside_vision(self) -> bool:
         """Whether the projector lies inside the vision module, as Qwen's merger does."""
         return bool(self.projector) and all(
@@ -137,10 +147,15 @@ def _only(claims: list[Family], wanted: str) -> Family:
         return claims[0]
     if claims:
         names = ", ".join(f.name for f in claims)
-        raise UnknownFamilyError(f"{wanted!r} is claimed by more than one family: {names}")
+        raise UnknownFamilyError(
+            f"{wanted!r} is claimed by more than one family: {names}",
+            hint="name a folder that holds the checkpoint: its config.json decides",
+        )
     known = [name for f in families() for name in (f.name, *f.model_types)]
     near = difflib.get_close_matches(wanted.split("/")[-1].lower(), known, n=3, cutoff=0.3)
     raise UnknownFamilyError(
         f"no trainer knows the model {wanted!r}",
-        hint=f"nearest known families: {', '.join(dict.fromkeys(near or known))}",
+        hint=f"nearest known families: {', '.join(dict.fromkeys(near))}"
+        if near
+        else "`kolm models` lists the known families",
     )

@@ -9,7 +9,7 @@ from apps.trainer.load import meta_model
 
 def main(directory: str) -> None:
     """Print every module that holds parameters, down to three levels, with its parameter count."""
-    model = meta_model(find_base(Path(directory), model=directory))
+    model = meta_model(find_base(Path(directory), model=directory, weights=False))
     for name, module in model.named_modules():
         count = sum(p.numel() for p in module.parameters())
         if count and name.count(".") < 3:
