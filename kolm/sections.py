@@ -30,11 +30,13 @@ class Base(Section):
     """The model that is adapted."""
 
     model: Ref
-    """A directory relative to the spec, or the id of a model on the hub."""
+    """A directory relative to the spec, or the id of a model on a hub, such as `org/name`."""
     revision: Annotated[str, Field(min_length=1)] | None = None
-    """Commit of the hub model; give all 40 digits, in quotes, to be able to compile the same again."""
+    """Branch, tag or commit of the hub model, resolved to a commit before anything is fetched; not given:
+    its main branch. All 40 digits of a commit, in quotes, compile the same base again."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model."""
+    """Run Python code that comes with the model, for families that transformers has no code for; of a hub
+    model that is the code of one commit, so `revision` must be one."""
 
 
 class Processor(Section):
