@@ -1,0 +1,46 @@
+"""A trusted key signs that weights were quantised, or were not, and its own manifest shows the other."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kolm.keys import PrivateKey
+from tests.bundles import Bundle, Members, make_bundle
+from tests.tampering.lies import audit, edit_json, failed
+
+
+def lie(here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], Any], member: str) -> Bundle:
+    def change(members: Members) -> None:
+        edit_json(members, member, edit)
+
+    return make_bundle(here, rows=4, key=key, edit=change)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_packed_weights_that_the_lock_knows_nothing_of(here: Path, key: PrivateKey, dtype: str) -> None:
+    def pack(manifest: dict[str, Any]) -> None:
+        parameter = next(p for p in manifest["parameters"] if p["state"] == "frozen")
+        parameter["dtype"] = dtype
+
+    assert failed(audit(lie(here, key, pack, "modules.json"))) == (10, "E_MODULES_MISMATCH")
+
+
+@pytest.mark.parametrize("quantization", [{"bits": 4}, {"bits": 8}])
+def test_weights_that_are_not_packed_although_the_lock_says_so(
+    here: Path, key: PrivateKey, quantization: dict[str, Any]
+) -> None:
+    def quantise(lock: dict[str, Any]) -> None:
+        lock["config"]["quantization"] = quantization
+
+    report = audit(lie(here, key, quantise, "spec.lock.json"))
+    assert report.checks[9].code == "E_MODULES_MISMATCH"
+
+
+@pytest.mark.parametrize("quantization", [{}, {"bits": [4]}, {"bits": "4"}, [], 4, "nf4"])
+def test_a_lock_whose_quantization_is_nonsense(here: Path, key: PrivateKey, quantization: Any) -> None:
+    def spoil(lock: dict[str, Any]) -> None:
+        lock["config"]["quantization"] = quantization
+
+    assert failed(audit(lie(here, key, spoil, "spec.lock.json"))) == (9, "E_SPEC_MISMATCH")
