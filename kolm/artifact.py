@@ -6,7 +6,7 @@ knows which members an artifact has, what each is for, and the two documents tha
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,18 @@ from kolm.modules import ModuleManifest
 from kolm.schema import Closed, Count, Hex, read_model
 
 Role = Literal[
-    "spec", "lock", "adapter", "processor", "modules", "set", "log", "pack", "pack-rows", "image", "rows"
+    "spec",
+    "lock",
+    "adapter",
+    "weights",
+    "processor",
+    "modules",
+    "set",
+    "log",
+    "pack",
+    "pack-rows",
+    "image",
+    "rows",
 ]
 
 MANIFEST = "manifest.json"
@@ -29,8 +40,6 @@ MANIFEST = "manifest.json"
 _FIXED: dict[str, Role] = {
     "spec.yaml": "spec",
     "spec.lock.json": "lock",
-    "adapter/adapter_config.json": "adapter",
-    "adapter/adapter_model.safetensors": "adapter",
     "modules.json": "modules",
     "train/set.json": "set",
     "train/log.jsonl": "log",
@@ -38,7 +47,13 @@ _FIXED: dict[str, Role] = {
     "eval/pack.jsonl": "pack-rows",
     "eval/rows.jsonl": "rows",
 }
-"""The members every artifact has; besides them only processor files and eval images."""
+"""The members every artifact has; besides them what was trained, processor files and eval images."""
+
+ADAPTER = ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
+WEIGHTS = "weights/model.safetensors"
+
+_TRAINED: dict[str, Role] = {ADAPTER[0]: "adapter", ADAPTER[1]: "adapter", WEIGHTS: "weights"}
+"""What was trained: an adapter, or weights where no part got LoRA factors; never both."""
 
 _OPEN: tuple[tuple[re.Pattern[str], Role], ...] = (
     (re.compile(r"processor/[a-z0-9._-]+\.(?:json|txt|jinja|model)", re.ASCII), "processor"),
@@ -112,8 +127,9 @@ def role_of(path: str) -> Role:
 
     Code, pickles and anything unknown have no role (specs/formats/artifact.md 2).
     """
-    if path in _FIXED:
-        return _FIXED[path]
+    known = _FIXED | _TRAINED
+    if path in known:
+        return known[path]
     for pattern, role in _OPEN:
         if pattern.fullmatch(path):
             return role
@@ -137,7 +153,7 @@ def write_artifact(
 
     Raises ArtifactError for a missing or unknown member, StorageError when the disk refuses.
     """
-    missing = sorted(_FIXED.keys() - members.keys())
+    missing = _missing(members)
     if missing:
         raise ArtifactError(f"the artifact lacks {', '.join(missing)}", check="E_MEMBER_MISSING")
     manifest = {
@@ -163,7 +179,10 @@ def check_members(artifact: Artifact) -> None:
     if listed != sorted(set(listed)):
         raise VerificationError("manifest.json does not list its members once each, sorted", check="E_SCHEMA")
     _none_of(sorted(set(present) - set(listed)), "not in manifest.json", check="E_MEMBER_UNLISTED")
-    _none_of(sorted((set(listed) | _FIXED.keys()) - set(present)), "missing", check="E_MEMBER_MISSING")
+    absent = {*(set(listed) - set(present)), *_missing(present)}
+    _none_of(sorted(absent), "missing", check="E_MEMBER_MISSING")
+    both = WEIGHTS in present and any(name in present for name in ADAPTER)
+    _none_of([WEIGHTS] if both else [], "stands beside an adapter", check="E_MEMBER_UNLISTED")
     wrong_role = [member.path for member in artifact.manifest.members if member.role != role_of(member.path)]
     _none_of(wrong_role, "listed with another role", check="E_SCHEMA")
     seen = {name: (artifact.container.size(name), artifact.container.sha256(name)) for name in present}
@@ -174,6 +193,12 @@ def check_members(artifact: Artifact) -> None:
     ]
     _none_of(wrong, "not the bytes that manifest.json lists", check="E_MEMBER_DIGEST")
     _check_processor(artifact)
+
+
+def _missing(present: Collection[str]) -> list[str]:
+    """Members that an artifact needs and these are not; weights stand in for the two adapter files."""
+    needed = [*_FIXED, *(() if WEIGHTS in present else ADAPTER)]
+    return sorted(name for name in needed if name not in present)
 
 
 def _check_processor(artifact: Artifact) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from kolm.errors import ArtifactError, StorageError
+from kolm.errors import ArtifactError, SpecError, StorageError
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk, and run it again"),
@@ -184,6 +184,32 @@ def staging(out_dir: Path) -> Iterator[Path]:
         raise refusal(err, action="write to", path=out_dir) from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(directory: Path) -> Iterator[Path]:
+    """Yield an empty draft that becomes `directory` when the block ends without an error.
+
+    Raises SpecError when `directory` exists and is not an empty folder, StorageError.
+    """
+    refuse_occupied(directory)
+    place = directory.absolute()
+    with staging(place.parent) as stage:
+        draft = make_folder(stage / "draft")
+        yield draft
+        try:
+            draft.rename(place)
+        except OSError as err:
+            raise refusal(err, action="write", path=directory) from err
+
+
+def refuse_occupied(directory: Path) -> None:
+    """Raise SpecError when `directory` is a file, or a folder that holds something."""
+    if directory.is_dir() and not any(directory.iterdir()):
+        return
+    if directory.exists() or directory.is_symlink():
+        hint = "name a folder that does not exist yet"
+        raise SpecError(f"{directory} exists and is not an empty folder", hint=hint)
 
 
 def open_for_reading(path: Path, *, what: str) -> FileIO:

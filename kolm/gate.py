@@ -16,7 +16,7 @@ class GateFacts:
     """What the run observed apart from scores."""
 
     overlaps: int
-    """Images that are both trained on and evaluated on."""
+    """Images, and questions without images, that are both trained on and evaluated on."""
     frozen_changed: int
     """Frozen parameters whose digest changed."""
     rows: int

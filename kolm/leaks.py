@@ -1,13 +1,18 @@
-"""Whether eval pictures were trained on, recomputed from what the artifact publishes."""
+"""Whether eval rows were trained on.
 
+Pictures are compared again by anyone, from what the artifact publishes; questions without pictures only
+by whoever has the training rows.
+"""
+
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kolm.cid import CID, digest_of
 from kolm.commitments import Label, PartOfSet, image_commitment
-from kolm.dataset import SetDocument, parse_set
+from kolm.dataset import Example, SetDocument, parse_set
 from kolm.pack import EvalPack
 from kolm.schema import read_model
 
@@ -42,6 +47,26 @@ def exact_overlaps(set_document: bytes | Mapping[str, Any], pack: EvalPack) -> l
             for kind, part, train_id in _matches(cid, pack=pack, salt=salt, known=known):
                 found.setdefault((row.id, part, train_id), Overlap(train_id, row.id, kind, part))
     return list(found.values())
+
+
+def text_overlaps(examples: Iterable[Example], pack: EvalPack) -> list[str]:
+    """Return the ids of eval rows without pictures whose question is trained on, in the pack's order.
+
+    Questions are equal after NFC, case folding and white space made single spaces. Only user turns of
+    rows that show no picture are compared: the same question about a picture is another question.
+    """
+    asked = {
+        _folded(turn.text)
+        for example in examples
+        if not example.images
+        for turn in example.messages
+        if turn.role == "user"
+    }
+    return [row.id for row in pack.rows if not row.images and _folded(row.prompt) in asked]
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def _model(value: Mapping[str, Any]) -> SetDocument:

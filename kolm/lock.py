@@ -80,9 +80,11 @@ class LockedProcessor(Closed):
     """What turns images and text into tensors."""
 
     class_: str = Field(alias="class")
-    image_processor: str
-    backend: str
-    """What decodes and resizes pictures."""
+    """Of the processor; of the tokenizer where the base is text-only."""
+    image_processor: str | None
+    """Null exactly where the base is text-only."""
+    backend: str | None
+    """What decodes and resizes pictures; null where there is no image processor."""
     size: dict[str, int]
     min_pixels: int | None
     max_pixels: int | None
@@ -100,6 +102,8 @@ class LockedChoices(Closed):
     parts: dict[Part, Treatment]
     """What happens to each part that the base has."""
     servable_as: Servable
+    stands: dict[str, list[str]]
+    """For each word of `lora_targets` the names of layers that it meant in this model."""
 
 
 class Lock(Closed):
@@ -111,7 +115,9 @@ class Lock(Closed):
     config: dict[str, Any]
     """The whole trainer configuration, defaults included."""
     targets: list[str]
-    """Full names of the modules that carry LoRA factors."""
+    """Full names of the modules that carry LoRA factors, sorted."""
+    target_parameters: list[str]
+    """Full names of the 3-D parameters (experts of a mixture) that carry LoRA factors, sorted."""
     processor: LockedProcessor
     metrics: dict[str, str]
     """Metric id of each slice of the eval pack."""

@@ -8,7 +8,7 @@ of LoRA factors. A manifest is written from what a live model was seen to be, ne
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -25,12 +25,16 @@ State = Literal["frozen", "trainable"]
 Treatment = Literal["frozen", "lora", "full"]
 """What was done to a part: nothing, factors added beside it, or its own parameters trained."""
 
-Servable = Literal["lora", "merged"]
-"""How a result can be served: as an adapter, or only merged into the base, since engines that take LoRA
-refuse modules that were trained in full."""
+Servable = Literal["lora", "lora+connector", "merged"]
+"""How a result can be served: as an adapter of the language tower; as one that also reaches the projector or
+the vision tower; or only merged into the base, since engines that take LoRA refuse modules that were trained
+in full, DoRA's magnitudes and factors of 3-D expert weights."""
 
 Relation = Literal["identical", "cast", "stacked", "quantised", "tied", "absent"]
 """How a parameter's first value came from the base's files; `absent` means it is not in them."""
+
+MAGNITUDE = "lora_magnitude_vector"
+"""What DoRA adds beside the two factors: one number for each output of the layer."""
 
 _LORA_FACTOR = re.compile(r"\.(lora_[A-Za-z_]+)(?:\.default)?(?:\.weight)?$")
 _WRAPPER = re.compile(r"\.(?:base_layer|original_module|modules_to_save\.default)(?=\.|$)")
@@ -81,6 +85,11 @@ class Parameter(Tensor):
     """The same, after training."""
     gradient: Gradient | None
     """Null for frozen parameters: they never had one."""
+
+    @property
+    def elements(self) -> int:
+        """How many weights it holds: bitsandbytes packs two of 4 bits into a byte, others are one each."""
+        return super().elements * (2 if self.dtype == "uint8" else 1)
 
 
 class Buffer(Tensor):
@@ -166,8 +175,25 @@ class ModuleManifest(Closed):
 
     @property
     def servable_as(self) -> Servable:
-        """How the result can be served: as an adapter unless some part was trained in full."""
-        return "merged" if "full" in self.treatments().values() else "lora"
+        """How the result can be served (specs/formats/modules.md 4)."""
+        if "full" in self.treatments().values() or self.expert_parameters:
+            return "merged"
+        added = [p for p in self.parameters if p.before is None]
+        if any(p.name.endswith(f".{MAGNITUDE}") for p in added):
+            return "merged"
+        return "lora" if all(p.part == "language" for p in added) else "lora+connector"
+
+    @cached_property
+    def expert_parameters(self) -> list[str]:
+        """Names of the 3-D parameters that got LoRA factors of their own, in the model's order."""
+        adapted = {adapted_by(p.name)[0] for p in self.parameters if p.before is None}
+        return [p.name for p in self.parameters if p.name in adapted]
+
+    @property
+    def left_frozen(self) -> list[str]:
+        """Names of the frozen parameters of parts that were trained in full."""
+        full = {part for part, treatment in self.treatments().items() if treatment == "full"}
+        return [p.name for p in self.parameters if p.part in full and p.state == "frozen"]
 
     @property
     def sees_images(self) -> bool:
@@ -207,6 +233,49 @@ def plain_name(key: str) -> str:
     name = key.removeprefix("base_model.model.")
     name = _LORA_FACTOR.sub(r".\1", name)
     return _WRAPPER.sub("", name).removeprefix("model.")
+
+
+def plain_names(keys: Iterable[str], *, experts: Sequence[str] = ()) -> dict[str, str]:
+    """Return {key: manifest name} of an adapter's keys.
+
+    `experts` are the manifest names of 3-D parameters that have factors, in the model's order. PEFT wraps the
+    module that holds them once for each, the first innermost, so the number of `base_layer` before a factor
+    says whose it is: `experts.base_layer.lora_A` and `experts.lora_A` become
+    `experts.lora_A.gate_up_proj` and `experts.lora_A.down_proj`.
+    """
+    wrapped: dict[str, list[str]] = {}
+    for name in experts:
+        wrapped.setdefault(name.rpartition(".")[0], []).insert(0, name)
+    return {key: _beside(key, wrapped) for key in keys}
+
+
+def _beside(key: str, wrapped: Mapping[str, Sequence[str]]) -> str:
+    """Return a key's manifest name; `wrapped` lists each expert module's parameters, the outermost first."""
+    name = plain_name(key)
+    owner, _, factor = name.rpartition(".")
+    depth = key.count(".base_layer.")
+    if owner in wrapped and factor.startswith("lora_") and depth < len(wrapped[owner]):
+        return factor_name(wrapped[owner][depth], factor, expert=True)
+    return name
+
+
+def factor_name(adapted: str, factor: str, *, expert: bool = False) -> str:
+    """Return the manifest name of what training added to a layer, or to a 3-D expert parameter.
+
+    The latter puts the factor first: `experts.lora_A.down_proj`, because a pattern that covers the frozen
+    `experts.down_proj` covers everything below it too.
+    """
+    if not expert:
+        return f"{adapted}.{factor}"
+    module, _, leaf = adapted.rpartition(".")
+    return f"{module}.{factor}.{leaf}"
+
+
+def adapted_by(name: str) -> tuple[str, str]:
+    """Return (what is adapted, factor) of an added parameter's name: the inverse of `factor_name`."""
+    owner, _, leaf = name.rpartition(".")
+    above, _, factor = owner.rpartition(".")
+    return (f"{above}.{leaf}", factor) if factor.startswith("lora_") else (owner, leaf)
 
 
 def _few(names: Iterable[str]) -> str:

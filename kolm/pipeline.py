@@ -15,15 +15,13 @@ from kolm.artifact import Artifact, write_artifact
 from kolm.attempts import count_attempt
 from kolm.canonical import canonical_json, canonical_lines
 from kolm.cid import CID, sha256_hex
-from kolm.dataset import Dataset, load_dataset, set_document, split_dataset
-from kolm.errors import DataError
+from kolm.dataset import Dataset
 from kolm.files import make_folder, read_bytes, replace_all, staging, write_atomic
+from kolm.inputs import Inputs
 from kolm.keys import PrivateKey
-from kolm.leaks import exact_overlaps
-from kolm.metrics import get_metric
 from kolm.modules import ModuleManifest
-from kolm.pack import EvalPack, load_pack, pack_members
-from kolm.receipt import CompileFacts, build_receipt
+from kolm.pack import EvalPack, pack_members
+from kolm.receipt import Block, CompileFacts, build_receipt
 from kolm.scorecard import score_artifact
 from kolm.spec import LoadedSpec
 from kolm.trainlog import base_digest, effective_seed
@@ -34,7 +32,7 @@ class Trained(Protocol):
 
     @property
     def adapter_dir(self) -> Path:
-        """Folder of the adapter's files."""
+        """Folder of what was trained: `adapter`, or `weights` where no adapter was."""
 
     @property
     def manifest(self) -> ModuleManifest:
@@ -57,12 +55,20 @@ class Job(Protocol):
         """Name of the base's family."""
 
     @property
+    def sees_images(self) -> bool:
+        """Whether the base looks at images; if not, rows hold text alone and the block is `text_train`."""
+
+    @property
     def base_identity(self) -> dict[str, Any]:
         """The base as a manifest names it."""
 
     @property
     def targets(self) -> list[str]:
         """Full names of the modules that get LoRA factors."""
+
+    @property
+    def target_parameters(self) -> list[str]:
+        """Full names of the 3-D parameters that get LoRA factors."""
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -98,7 +104,7 @@ class Job(Protocol):
         """Train and observe."""
 
     def train_block(self, result: Any) -> dict[str, Any]:
-        """The receipt's `vlm_train`."""
+        """The receipt's `vlm_train` or `text_train`."""
 
     def environment(self) -> dict[str, Any]:
         """What this ran on."""
@@ -130,7 +136,7 @@ Evaluate = Callable[..., Outputs]
 class Voice(Protocol):
     """Whoever is told how far a compile has come."""
 
-    def planned(self, inputs: "Inputs", job: Job) -> None:
+    def planned(self, inputs: Inputs, job: Job) -> None:
         """Inputs are read and the freeze is planned."""
 
     def training(self, step: int, steps: int, loss: float) -> None:
@@ -138,20 +144,6 @@ class Voice(Protocol):
 
     def asking(self, model: str, done: int, rows: int) -> None:
         """One more question is answered."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything a compile reads, checked before anything is trained."""
-
-    dataset: Dataset
-    validation: Dataset | None
-    pack: EvalPack
-    metrics: dict[str, str]
-    """Metric id of each slice."""
-    set_document: bytes
-    overlaps: int
-    """Pictures that are both trained on and evaluated on."""
 
 
 @dataclass(frozen=True)
@@ -165,25 +157,13 @@ class CompileResult:
     k_score: dict[str, Any]
     train_block: dict[str, Any]
     metrics: dict[str, Any]
+    block: Block = "vlm_train"
+    """What the receipt calls `train_block`."""
 
     @property
     def verdict(self) -> str:
         """PASS, FAIL or INCONCLUSIVE."""
         return str(self.k_score["gate"]["verdict"])
-
-
-def read_inputs(loaded: LoadedSpec) -> Inputs:
-    """Read data, pack and metrics of a spec. Raises DataError, SpecError."""
-    data, root = loaded.spec.data, loaded.root
-    pack = load_pack(root / data.eval)
-    metrics = _metrics(loaded, pack)
-    dataset = load_dataset(data.train, root=root)
-    validation = load_dataset(data.validation, root=root) if data.validation else None
-    if data.split:
-        dataset, validation = split_dataset(dataset, fraction=data.split.validation)
-    document = set_document(dataset, validation=validation)
-    overlaps = len(exact_overlaps(document, pack))
-    return Inputs(dataset, validation, pack, metrics, document, overlaps)
 
 
 def compile_spec(
@@ -225,9 +205,13 @@ def compile_spec(
         artifact = _pack_up(work, loaded, lock, job=job, inputs=inputs, trained=trained, outputs=outputs)
         timings = _timings(outputs, trained)
         k_score = score_artifact(
-            artifact, timings=timings["rows"], attempts=count_attempt(inputs.pack.digest)
+            artifact,
+            timings=timings["rows"],
+            attempts=count_attempt(inputs.pack.digest),
+            text_overlaps=inputs.text_overlaps,
         )
         train_block = job.train_block(trained)
+        block: Block = "vlm_train" if job.sees_images else "text_train"
         facts = CompileFacts(
             run=secrets.token_hex(16),
             artifact=artifact,
@@ -238,6 +222,8 @@ def compile_spec(
             memory={"peak_bytes": job.peak_memory()},
             started=started,
             finished=_timestamp(clock()),
+            block=block,
+            text_overlaps=inputs.text_overlaps,
         )
         write_atomic(work / f"{spec.name}.receipt.json", build_receipt(facts, signer))
         write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
@@ -249,6 +235,7 @@ def compile_spec(
             k_score=k_score,
             train_block=train_block,
             metrics=trained.metrics,
+            block=block,
         )
         replace_all([(work / path.name, path) for path in (result.artifact, result.receipt, result.modules)])
     return result
@@ -265,6 +252,7 @@ def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
             "config": spec.train.model_dump(mode="json"),
             "resolved": job.resolved,
             "targets": job.targets,
+            "target_parameters": job.target_parameters,
             "processor": job.processor,
             "metrics": inputs.metrics,
             "generation": {"max_new_tokens": spec.generation.max_new_tokens, "batch": 1, "greedy": True},
@@ -296,27 +284,6 @@ def _seed(loaded: LoadedSpec, inputs: Inputs) -> int:
     return effective_seed(loaded.spec.train.seed, root=sha256_hex(inputs.set_document))
 
 
-def _metrics(loaded: LoadedSpec, pack: EvalPack) -> dict[str, str]:
-    """Return the metric of each slice: the spec's, else the pack's own. Raises SpecError, DataError."""
-    asked = loaded.spec.eval.metric
-    unknown = sorted(asked.keys() - pack.slices.keys())
-    if unknown:
-        raise loaded.error(
-            "eval", "metric", unknown[0],
-            message=f"the pack has no slice `{unknown[0]}`",
-            hint=f"its slices are {', '.join(sorted(pack.slices))}",
-        )  # fmt: skip
-    metrics = {name: asked.get(name, part.metric) for name, part in pack.slices.items()}
-    for metric_id in metrics.values():
-        get_metric(metric_id)
-    if not any(row.images for row in pack.rows):
-        raise DataError(
-            f"pack {pack.name} has no image in any row",
-            hint="a vision-language model is judged on rows with images",
-        )
-    return metrics
-
-
 def _pack_up(
     work: Path,
     loaded: LoadedSpec,
@@ -330,7 +297,8 @@ def _pack_up(
     """Write the artifact from its members and open it again, strictly."""
     spec = loaded.spec
     path = work / f"{spec.name}.kolm"
-    adapter = {f"adapter/{file.name}": file for file in sorted(trained.adapter_dir.iterdir())}
+    kept = trained.adapter_dir
+    adapter = {f"{kept.name}/{file.name}": file for file in sorted(kept.iterdir())}
     files = {name: read_bytes(file, what="processor file") for name, file in job.processor_files.items()}
     members: dict[str, bytes | Path] = {
         "spec.yaml": loaded.text,

@@ -11,6 +11,18 @@ from pydantic import Field, JsonValue, model_validator
 from kolm.schema import Closed, Count, Hex, RunId, Timestamp
 
 
+class Reopened(Closed):
+    """How far what was saved is from the model that was trained, by the logits of one training batch."""
+
+    tensors: Count
+    """Trained tensors that had their digests when they were loaded again."""
+    largest_logit: float
+    reloaded: float
+    """Largest absolute difference of the reloaded model's logits to the trained one's."""
+    merged: float | None
+    """The same after merging into the base; null where there is nothing to merge or the base is quantised."""
+
+
 class TrainBlock(Closed):
     """How the adapter was trained, in the words that every receipt uses."""
 
@@ -36,8 +48,15 @@ class TrainBlock(Closed):
     best_step: Count | None = None
     checkpoint: str = ""
     """`best` or `last`."""
+    left_frozen: list[str] = Field(default_factory=list)
+    """Parameters of a part trained in full that were not: no module that PEFT can wrap holds them alone."""
     truncated_examples: Count = 0
     dropped_examples: Count = 0
+    reopened: Reopened | None = None
+    parts: dict[str, str] = Field(default_factory=dict)
+    """For each part what was seen: `frozen`, `lora` or `full`."""
+    servable_as: str = ""
+    """`lora`, `lora+connector` or `merged`."""
 
 
 class TextTrainBlock(TrainBlock):
@@ -48,10 +67,6 @@ class VLMTrainBlock(TrainBlock):
     """`vlm_train`: the block of a vision-language model."""
 
     freeze_vision: bool
-    parts: dict[str, str] = Field(default_factory=dict)
-    """For each part what was seen: `frozen`, `lora` or `full`."""
-    servable_as: str = ""
-    """`lora`, `lora+connector` or `merged`."""
 
 
 class ModuleCounts(Closed):
@@ -152,6 +167,8 @@ class DataCounts(Closed):
     train: Count
     validation: Count
     eval: Count
+    text_overlaps: Count | None = None
+    """Eval rows without pictures whose question is trained on, word for word, as the signer says."""
 
 
 class CompilePredicate(Closed):

@@ -36,6 +36,9 @@ KIND = "kolm-receipt/1"
 RESULTS = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
 """The in-toto test result of each gate verdict."""
 
+Block = Literal["vlm_train", "text_train"]
+"""What the training block is called: by whether the base looks at images."""
+
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -55,7 +58,9 @@ class CompileFacts:
     memory: Mapping[str, Any]
     started: str
     finished: str
-    block: Literal["vlm_train", "text_train"] = "vlm_train"
+    block: Block = "vlm_train"
+    text_overlaps: int = 0
+    """Eval rows without pictures whose question is trained on; nobody else can compute it."""
 
 
 class _Document(Closed):
@@ -132,7 +137,7 @@ def stage_plan(artifact: Artifact) -> dict[str, tuple[list[tuple[str, str]], lis
     specs/formats/receipt.md 4. Eval images are pinned by `eval/pack.jsonl`, which names their digests.
     """
     pack = ["eval/pack.jsonl", "eval/pack.yaml"]
-    adapter = artifact.members("adapter")
+    adapter = artifact.members("adapter", "weights")
     processor = artifact.members("processor")
     trained = [*adapter, "modules.json", *processor, "spec.lock.json", "train/log.jsonl"]
     made = {
@@ -187,7 +192,7 @@ def _compile(facts: CompileFacts) -> dict[str, Any]:
         "modules": module_summary(facts.artifact),
         "k_score": dict(facts.k_score),
         "base": {**base, "files": base_digest(base["files"])},
-        "data": data_counts(facts.artifact),
+        "data": {**data_counts(facts.artifact), "text_overlaps": facts.text_overlaps},
         "environment": dict(facts.environment),
         "timings": dict(facts.timings),
         "memory": dict(facts.memory),
@@ -216,7 +221,7 @@ def module_summary(artifact: Artifact) -> dict[str, Any]:
 
 
 def data_counts(artifact: Artifact) -> dict[str, Any]:
-    """Return the compile statement's `data`, from the training set and the eval pack."""
+    """Return what the compile statement's `data` counts in the training set and the eval pack."""
     document = parse_set(artifact.read("train/set.json"))
     return {
         "root": artifact.container.sha256("train/set.json"),

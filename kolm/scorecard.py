@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from kolm.artifact import Artifact
 from kolm.canonical import parse_canonical_lines
-from kolm.dataset import parse_set
 from kolm.errors import VerificationError
 from kolm.kscore import CostModel, GateFacts, KInputs, Thresholds, clusters_of, compute_k, judge
 from kolm.leaks import exact_overlaps
@@ -47,11 +46,13 @@ def score_artifact(
     *,
     timings: Sequence[Mapping[str, Any]],
     attempts: int,
+    text_overlaps: int = 0,
     pack: EvalPack | None = None,
 ) -> dict[str, Any]:
     """Return the whole K-score document of an artifact: K, axes, accuracy, gate, attempts.
 
-    `timings` are the receipt's `[{id, base_ns, tuned_ns}]`, one for each row of the pack in its order.
+    `timings` are the receipt's `[{id, base_ns, tuned_ns}]`, one for each row of the pack in its order;
+    `text_overlaps` its count of questions without pictures that are trained on.
     Raises ArtifactError, or VerificationError (E_KSCORE) if the stored rows are not what they say.
     """
     pack = pack or pack_from_members(artifact.read)
@@ -60,10 +61,10 @@ def score_artifact(
         raise _wrong("the timings are not those of the eval rows")
     k = compute_k(_inputs(artifact, rows=rows, pack=pack, timings=timings))
     facts = GateFacts(
-        overlaps=len(exact_overlaps(parse_set(artifact.read("train/set.json")).model_dump(), pack)),
+        overlaps=len(exact_overlaps(artifact.read("train/set.json"), pack)) + text_overlaps,
         frozen_changed=len(artifact.modules.changed()),
         rows=len(rows),
-        text_only=not artifact.modules.sees_images,
+        text_only=not _sees_images(artifact, pack),
     )
     judged = artifact.lock.eval
     thresholds = Thresholds(k=judged.gate.k, min_accuracy=judged.min_accuracy)
@@ -81,12 +82,19 @@ def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
     wanted = [(row.id, row.slice) for row in pack.rows]
     if [(row.id, row.slice) for row in rows] != wanted:
         raise _wrong("eval/rows.jsonl does not hold the rows of the pack in its order")
-    models = {"base", "tuned", *(CONTROLS if artifact.modules.sees_images else ())}
+    models = {"base", "tuned", *(CONTROLS if _sees_images(artifact, pack) else ())}
     for row, asked in zip(rows, pack.rows, strict=True):
         if row.outputs.keys() != models:
             raise _wrong(f"row {row.id} lacks an output, or has one too many")
+        if not asked.images and (row.image_tokens or row.patches):
+            raise _wrong(f"row {row.id} counts image tokens and shows no picture")
         _check_scores(row, asked=asked, metric_id=metric_of(artifact, row.slice))
     return rows
+
+
+def _sees_images(artifact: Artifact, pack: EvalPack) -> bool:
+    """Whether blind controls are due: the model looks at images, or was shown one all the same."""
+    return artifact.modules.sees_images or any(row.images for row in pack.rows)
 
 
 def metric_of(artifact: Artifact, slice_: str) -> str:
@@ -113,7 +121,7 @@ def _inputs(
         rows=[row.model_dump() for row in rows],
         clusters=clusters_of([row.images for row in pack.rows], [row.id for row in pack.rows]),
         metric_ids=[metric_of(artifact, row.slice) for row in rows],
-        adapter_bytes=sum(container.size(name) for name in artifact.members("adapter")),
+        adapter_bytes=sum(container.size(name) for name in artifact.members("adapter", "weights")),
         base_bytes=sum(file.bytes for file in lock.base.files),
         cost=CostModel(**lock.cost.model_dump()),
         base_ns=_nanoseconds(timings, "base_ns"),

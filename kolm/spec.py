@@ -175,10 +175,6 @@ def _unsupported(spec: CompileSpec) -> list[Finding]:
     found = [Finding(("train", *f.path), f.message) for f in unsupported(spec.train)]
     if spec.backend.type != "local":
         found.append(Finding(("backend", "type"), f"not supported yet: backend `{spec.backend.type}`"))
-    if spec.base.trust_remote_code:
-        found.append(
-            Finding(("base", "trust_remote_code"), "not supported yet: code that comes with a model")
-        )
     return found
 
 

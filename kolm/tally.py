@@ -50,7 +50,7 @@ class KInputs:
     metric_ids: Sequence[str]
     """Metric of each row."""
     adapter_bytes: int
-    """Size of everything under `adapter/`."""
+    """Size of everything under `adapter/`, or under `weights/` where the result is no adapter."""
     base_bytes: int
     """Size of all files of the base."""
     cost: CostModel

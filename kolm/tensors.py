@@ -23,7 +23,7 @@ _MAX_HEADER = 100_000_000  # bytes; the reference implementation's limit
 _MAX_RANK = 64
 _CHUNK = 1 << 20
 _HINT = "the weights file is damaged or was not written by safetensors; get it again"
-_DTYPES = {  # safetensors' word: (torch's word, bits)
+DTYPES = {
     "BOOL": ("bool", 8),
     "U8": ("uint8", 8),
     "I8": ("int8", 8),
@@ -42,6 +42,7 @@ _DTYPES = {  # safetensors' word: (torch's word, bits)
     "F64": ("float64", 64),
     "C64": ("complex64", 64),
 }
+"""Safetensors' word for a dtype: torch's word, and the bits of one element."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,9 @@ def _entry(name: str, row: Any, *, base: int) -> TensorEntry:
     shape, offsets = row["shape"], row["data_offsets"]
     if not _sizes(shape) or len(shape) > _MAX_RANK or not _sizes(offsets) or len(offsets) != 2:
         raise _error(f"{name!r} has a shape or offsets that are not whole numbers")
-    if not isinstance(row["dtype"], str) or row["dtype"] not in _DTYPES:
+    if not isinstance(row["dtype"], str) or row["dtype"] not in DTYPES:
         raise _error(f"{name!r} has the unknown dtype {str(row['dtype'])[:40]!r}")
-    dtype, bits = _DTYPES[row["dtype"]]
+    dtype, bits = DTYPES[row["dtype"]]
     size = math.prod(shape) * bits // 8
     if offsets[1] - offsets[0] != size:
         raise _error(

@@ -68,7 +68,8 @@ class VLMTrainConfig(Section):
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of adapter inputs dropped while training."""
     lora_targets: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = SEVEN_PROJECTIONS
-    """Names of the linear layers that get adapters; they are looked up in the language tower only."""
+    """Layers of the language tower that get adapters: names of leaves (`q_proj`), full names, or the words
+    `all-linear`, `attention`, `mlp`, `experts` (3-D weights). The default passes over absent names."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases are trained beside the adapters."""
     freeze_vision: bool = True
@@ -81,9 +82,9 @@ class VLMTrainConfig(Section):
     projector_lr: Positive | None = None
     """Peak learning rate of the projector; none: `learning_rate`."""
     projector_warmup_steps: Whole = 0
-    """Optimiser steps in which only the projector is trained, before everything else."""
+    """First optimiser steps, which train the projector alone; then it stays as it is and the rest trains."""
     optim: Literal["adamw_torch", "adamw_8bit"] = "adamw_torch"
-    """Optimiser."""
+    """Optimiser; `adamw_8bit` keeps its state in 8 bits and needs bitsandbytes."""
     lr_scheduler: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of the learning rate after warm-up; linear and cosine end at 0."""
     warmup_steps: Whole = 0
@@ -134,6 +135,17 @@ class VLMTrainConfig(Section):
     keep: Literal["best", "last"] | None = None
     """Which weights are kept; none: best by validation loss where there are validation rows, else last."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_weights(cls, data: Any) -> Any:
+        """`method: full` means the language tower's weights where `parts` does not name it."""
+        if not isinstance(data, dict) or data.get("method") != "full":
+            return data
+        parts = data.get("parts", {})
+        if isinstance(parts, Parts):
+            parts = parts.model_dump(include=parts.model_fields_set)
+        return {**data, "parts": {"language": "full", **parts}} if isinstance(parts, dict) else data
+
     @model_validator(mode="after")
     def _consistent(self) -> "VLMTrainConfig":
         for finding in contradictions(self):
@@ -171,6 +183,19 @@ def contradictions(config: VLMTrainConfig) -> list[Finding]:
     if (config.quantization is not None) != (config.method == "qlora"):
         at = ("quantization",) if config.quantization is not None else ("method",)
         found.append(Finding(at, "`quantization` and `method: qlora` need each other"))
+    if config.quantization is not None and config.parts.language == "full":
+        text = "`parts.language: full` contradicts `quantization`: quantised weights cannot be trained"
+        found.append(Finding(("parts", "language"), text))
+    for key in _without_effect(config.quantization):
+        text = f"`{key}` describes 4-bit weights and has no effect with `bits: 8`"
+        found.append(Finding(("quantization", key), text))
+    adapted = [part for part, treatment in config.parts if treatment == "lora"]
+    if config.method == "full" and adapted:
+        text = f"`method: full` contradicts `parts.{adapted[0]}: lora`"
+        found.append(Finding(("parts", adapted[0]), text))
+    if config.parts.language != "lora" and config.lora_targets != SEVEN_PROJECTIONS:
+        text = f"`lora_targets` name layers of a language tower that is `{config.parts.language}`"
+        found.append(Finding(("lora_targets",), text))
     if config.warmup_steps and config.warmup_ratio:
         found.append(
             Finding(("warmup_ratio",), "`warmup_steps` and `warmup_ratio` are both given: choose one")
@@ -181,19 +206,19 @@ def contradictions(config: VLMTrainConfig) -> list[Finding]:
     return found
 
 
+def _without_effect(asked: Quantization | None) -> list[str]:
+    """Settings of the 4-bit format that were changed although `bits` is 8."""
+    if asked is None or asked.bits == 4:
+        return []
+    return [key for key, value in Quantization(bits=8) if getattr(asked, key) != value]
+
+
 def unsupported(config: VLMTrainConfig) -> list[Finding]:
     """List the settings that are understood but not built. Whoever builds one deletes its line."""
-    parts = config.parts
+    audio = config.parts.audio
     missing = [
-        (config.method != "lora", ("method",), f"method `{config.method}`"),
-        (parts.vision != "frozen", ("parts", "vision"), f"`{parts.vision}` training of the vision tower"),
-        (parts.projector == "lora", ("parts", "projector"), "adapters in the projector"),
-        (parts.projector == "warmup", ("parts", "projector"), "a projector warm-up"),
-        (parts.language != "lora", ("parts", "language"), f"a language tower that is `{parts.language}`"),
-        (parts.audio != "frozen", ("parts", "audio"), f"`{parts.audio}` training of the audio tower"),
+        (audio != "frozen", ("parts", "audio"), f"`{audio}` training of the audio tower"),
         (config.bias != "none", ("bias",), "trained biases"),
-        (config.optim == "adamw_8bit", ("optim",), "8-bit Adam"),
-        (config.quantization is not None, ("quantization",), "quantised weights"),
         (config.save_steps is not None, ("save_steps",), "checkpoints to resume from"),
     ]
     return [Finding(path, f"not supported yet: {what}") for applies, path, what in missing if applies]

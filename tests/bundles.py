@@ -24,7 +24,7 @@ from kolm.metrics import get_metric
 from kolm.pack import EvalPack, load_pack, pack_members
 from kolm.receipt import CompileFacts, build_receipt, seal, statements_of
 from kolm.scorecard import score_artifact
-from kolm.spec import parse_spec
+from kolm.spec import SEVEN_PROJECTIONS, parse_spec
 from kolm.trainlog import Chain, base_digest, effective_seed
 from kolm.trust import TrustStore
 from tests.fake_model import (
@@ -67,7 +67,8 @@ data: {{train: train/pairs.jsonl, validation: validation/pairs.jsonl, eval: eval
 train:
   lora_r: 2
   lora_alpha: 4
-  parts: {{projector: {projector}}}
+  method: {method}
+  parts: {{projector: {projector}, language: {language}}}
   learning_rate: 0.001
   max_seq_length: 64
   seed: {seed}
@@ -123,6 +124,9 @@ def make_bundle(
     run: str = RUN,
     key: PrivateKey | None = None,
     projector: str = "frozen",
+    method: str = "lora",
+    text: bool = False,
+    base_config: Mapping[str, Any] | None = None,
     tuned_right: float = 0.95,
     train_pictures: Sequence[int] = (1000, 1001, 1002),
     edit: Callable[[Members], None] | None = None,
@@ -131,31 +135,38 @@ def make_bundle(
 ) -> Bundle:
     """Write `<name>.kolm`, `<name>.receipt.json` and `<name>.modules.json` under `tmp`.
 
-    `rows` below 100 give the verdict INCONCLUSIVE; `projector="full"` trains it; `edit` changes the
-    members and `claim` the compile statement's facts (`train_block`, `k_score`, ...) before signing;
-    further keywords replace fields of `CompileFacts`. The eval
+    `rows` below 100 give the verdict INCONCLUSIVE; `projector="full"` trains it, `method` may be `dora`,
+    or `full`: then only the projector is trained and there is no adapter; `edit` changes the members and
+    `claim` the compile statement's facts (`train_block`, `k_score`, ...) before signing;
+    `text` makes everything as a text-only model would have it, `base_config` adds to the base's
+    config.json; further keywords replace fields of `CompileFacts`. The eval
     pack shows pictures 0 to `rows` - 1; `train_pictures` are those trained on.
     """
     tmp.mkdir(parents=True, exist_ok=True)
     key = key or PrivateKey.generate()
-    base_dir = write_base(tmp / "base")
+    base_dir, family = write_base(tmp / "base", text=text, config=base_config), _family(text=text)
     base = {"model": "base", "revision": None, "licence": "apache-2.0", "files": base_files(base_dir)}
-    pack = write_eval_pack(tmp / "pack", rows=rows)
+    pack = write_eval_pack(tmp / "pack", rows=rows, text=text)
+    if method == "full":
+        projector, language = "full", "frozen"
+    else:
+        language = "lora"
     members = honest_members(
         base_dir,
         base,
         pack,
-        spec=SPEC.format(name=name, seed=seed, projector=projector),
+        spec=SPEC.format(name=name, seed=seed, projector=projector, language=language, method=method),
         projector=projector,
+        text=text,
         tuned_right=tuned_right,
         train_pictures=train_pictures,
     )
     path = tmp / f"{name}.kolm"
-    write_artifact(path, members, name=name, task="read the digit", family="qwen2_5_vl", base=base)
+    write_artifact(path, members, name=name, task="read the digit", family=family, base=base)
     compiled = compile_facts(Artifact.open(path), pack=pack, run=run, facts=facts)
     if edit is not None:
         edit(members)
-        write_artifact(path, members, name=name, task="read the digit", family="qwen2_5_vl", base=base)
+        write_artifact(path, members, name=name, task="read the digit", family=family, base=base)
         compiled = replace(compiled, artifact=Artifact.open(path))
     if claim is not None:
         stated = {field: json.loads(json.dumps(getattr(compiled, field))) for field in CLAIMS}
@@ -170,6 +181,10 @@ def make_bundle(
     )
 
 
+def _family(*, text: bool) -> str:
+    return "llama" if text else "qwen2_5_vl"
+
+
 CLAIMS = ("train_block", "k_score", "environment", "timings", "memory")
 
 
@@ -180,14 +195,18 @@ def honest_members(
     *,
     spec: str,
     projector: str,
+    text: bool,
     tuned_right: float,
     train_pictures: Sequence[int],
 ) -> Members:
     """Return the members of a compile in which everything follows from everything else."""
     parsed = parse_spec(spec.encode(), path=Path("spec.yaml")).spec
-    adapter = adapter_tensors(parsed.train.seed, projector=projector)
-    modules = module_manifest(base_dir, adapter, projector=projector)
-    train_set = training_set(base_dir.parent, train_pictures)
+    method = parsed.train.method
+    adapter = adapter_tensors(parsed.train.seed, projector=projector, method=method)
+    targets = [] if method == "full" else [TARGET]
+    words = {word: ["q_proj"] if word == "q_proj" else [] for word in SEVEN_PROJECTIONS}
+    modules = module_manifest(base_dir, adapter, projector=projector, family=_family(text=text))
+    train_set = training_set(base_dir.parent, train_pictures, text=text)
     effective = effective_seed(parsed.train.seed, root=sha256_hex(train_set))
     lock = canonical_json(
         {
@@ -195,12 +214,13 @@ def honest_members(
             "base": dict(base),
             "seed": {"spec": parsed.train.seed, "effective": effective},
             "config": parsed.train.model_dump(mode="json"),
-            "targets": [TARGET],
+            "targets": targets,
+            "target_parameters": [],
             "processor": {
-                "class": "Qwen2_5_VLProcessor",
-                "image_processor": "Qwen2VLImageProcessorPil",
-                "backend": "pil",
-                "size": {"shortest_edge": 16, "longest_edge": 64},
+                "class": "LlamaTokenizer" if text else "Qwen2_5_VLProcessor",
+                "image_processor": None if text else "Qwen2VLImageProcessorPil",
+                "backend": None if text else "pil",
+                "size": {} if text else {"shortest_edge": 16, "longest_edge": 64},
                 "min_pixels": parsed.processor.min_pixels,
                 "max_pixels": parsed.processor.max_pixels,
             },
@@ -218,6 +238,7 @@ def honest_members(
                 "keep": "best",
                 "parts": modules.treatments(),
                 "servable_as": modules.servable_as,
+                "stands": words if targets else {},
             },
             "versions": VERSIONS,
         }
@@ -230,12 +251,18 @@ def honest_members(
         "base": base_digest(base["files"]),
         "seed": effective,
     }
+    settings = "tokenizer_config.json" if text else "preprocessor_config.json"
+    trained: Members = {
+        "adapter/adapter_config.json": adapter_config(projector=projector, method=method),
+        "adapter/adapter_model.safetensors": safetensors(adapter),
+    }
+    if method == "full":
+        trained = {"weights/model.safetensors": safetensors(adapter)}
     return {
         "spec.yaml": spec.encode(),
         "spec.lock.json": lock,
-        "adapter/adapter_config.json": adapter_config(projector=projector),
-        "adapter/adapter_model.safetensors": safetensors(adapter),
-        "processor/preprocessor_config.json": (base_dir / "preprocessor_config.json").read_bytes(),
+        **trained,
+        f"processor/{settings}": (base_dir / settings).read_bytes(),
         "modules.json": modules.to_bytes(),
         "train/set.json": train_set,
         "train/log.jsonl": training_log(commitment),
@@ -269,14 +296,20 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
             "steps": len(timings["steps_ns"]),
             "best_step": 2,
             "checkpoint": "best",
-            **{key: config[key] for key in SETTINGS},
+            **{key: config[key] for key in SETTINGS if modules.sees_images or key != "freeze_vision"},
         },
         "k_score": scored(artifact, timings=timings["rows"]),
-        "environment": {"versions": VERSIONS, "device": "cpu", "image_backend": "pil", "threads": 2},
+        "environment": {
+            "versions": VERSIONS,
+            "device": "cpu",
+            "image_backend": artifact.lock.processor.backend,
+            "threads": 2,
+        },
         "timings": timings,
         "memory": {"peak_bytes": 123_456_789},
         "started": "2026-01-31T12:00:00Z",
         "finished": "2026-01-31T12:01:00Z",
+        "block": "vlm_train" if modules.sees_images else "text_train",
     }
     return CompileFacts(**(observed | dict(facts)))
 
@@ -291,13 +324,18 @@ def scored(artifact: Artifact, *, timings: Sequence[Mapping[str, Any]]) -> dict[
     return _SCORES[artifact.cid]
 
 
-def training_set(root: Path, pictures: Sequence[int]) -> bytes:
-    """Return the commitments of training rows that show these pictures, and of one validation row."""
+def training_set(root: Path, pictures: Sequence[int], *, text: bool = False) -> bytes:
+    """Return the commitments of training rows that show these pictures, and of one validation row.
+
+    With `text` the rows show none.
+    """
     rows = [
         {"id": f"train-{n}", "image": picture(shown), "prompt": "Which digit?", "response": str(n)}
         for n, shown in enumerate(pictures)
     ]
     held = [{"id": "held-0", "image": picture(2000), "prompt": "Which digit?", "response": "0"}]
+    for row in (*rows, *held) if text else ():
+        del row["image"]
     train, validation = (dataset_of(r, root=root, salts=Salts(b"s" * 32, b"k" * 32)) for r in (rows, held))
     return set_document(train, validation=validation)
 
@@ -320,13 +358,14 @@ def training_log(commitment: Mapping[str, Any]) -> bytes:
     return log.to_bytes()
 
 
-def write_eval_pack(directory: Path, *, rows: int) -> EvalPack:
-    """Write and load an eval pack of `rows` pictures."""
+def write_eval_pack(directory: Path, *, rows: int, text: bool = False) -> EvalPack:
+    """Write and load an eval pack of `rows` pictures, or of as many questions without any."""
     (directory / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for n in range(rows):
         (directory / "images" / f"{n}.png").write_bytes(to_png(picture(n)))
         row = {"id": f"row-{n:03}", "image": f"images/{n}.png", "prompt": "Which digit?", "gold": str(n % 10)}
+        row |= {"image": [], "prompt": f"Which digit ends {n}?"} if text else {}
         lines.append(json.dumps({**row, "slice": "read"}))
     (directory / "pack.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (directory / "pack.yaml").write_text(PACK, encoding="utf-8")
@@ -337,6 +376,8 @@ def eval_rows(pack: EvalPack, *, tuned_right: float) -> list[dict[str, Any]]:
     """Return answers: the base is right in 3 of 10 rows, the blind controls in 1 of 10."""
     metric = get_metric("exact@1")
     shares = {"base": 0.3, "tuned": tuned_right, "grey": 0.1, "shuffled": 0.1}
+    if not any(row.images for row in pack.rows):
+        shares = {"base": 0.3, "tuned": tuned_right}
     rows = []
     for n, asked in enumerate(pack.rows):
         outputs = {}
@@ -351,7 +392,8 @@ def eval_rows(pack: EvalPack, *, tuned_right: float) -> list[dict[str, Any]]:
                 "tokens": 2,
                 "finish": "stop",
             }
-        counts = {"prompt_tokens": 20, "image_tokens": 4, "patches": 16}
+        seen = {"image_tokens": 4, "patches": 16} if asked.images else {"image_tokens": 0, "patches": 0}
+        counts = {"prompt_tokens": 20, **seen}
         rows.append({"id": asked.id, "slice": asked.slice, **counts, "outputs": outputs})
     return rows
 

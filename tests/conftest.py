@@ -1,6 +1,7 @@
 """What every test has: a home of its own and, where they are, the conformance vectors made by others."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,13 @@ def vectors() -> Path:
 def format_vectors() -> Path:
     """Return the folder of the vectors that belong to the format pages."""
     return Path(__file__).resolve().parents[1] / "specs" / "formats" / "vectors"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the maker of tiny checkpoints: `tiny("qwen3_vl")` is a folder, made once per session."""
+    from functools import cache
+
+    from tests.tiny import SHIPPED, build
+
+    return cache(lambda name: SHIPPED.get(name) or build(name, tmp_path_factory.mktemp("tiny") / name))

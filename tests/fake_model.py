@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kolm.cid import sha256_hex, sha256_hex_of_file
-from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter
-from kolm.tensors import read_tensors
+from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
+from kolm.tensors import TensorInfo, read_tensors
 
 TARGET = "model.language_model.layers.0.self_attn.q_proj"
 
@@ -18,8 +18,11 @@ Tensor = tuple[tuple[int, ...], bytes]
 """Shape and little-endian float32 bytes."""
 
 
-def write_base(directory: Path) -> Path:
-    """Write a base checkpoint of a few tensors, with its config and its processor's."""
+def write_base(directory: Path, *, text: bool = False, config: Mapping[str, Any] | None = None) -> Path:
+    """Write a base checkpoint of a few tensors, with its config and its processor's.
+
+    `text` leaves the vision tower out, `config` adds to config.json.
+    """
     directory.mkdir(exist_ok=True)
     tensors = {
         "model.visual.patch_embed.proj.weight": numbers("patch", 4, 3),
@@ -28,9 +31,14 @@ def write_base(directory: Path) -> Path:
         "model.language_model.embed_tokens.weight": numbers("embed", 5, 2),
         "model.language_model.layers.0.self_attn.q_proj.weight": numbers("q", 2, 2),
     }
+    if text:
+        tensors = {key: tensor for key, tensor in tensors.items() if ".visual." not in key}
     (directory / "model.safetensors").write_bytes(safetensors(tensors))
-    (directory / "config.json").write_text('{"model_type": "qwen2_5_vl"}\n', encoding="utf-8")
-    (directory / "preprocessor_config.json").write_text('{"patch_size": 4}\n', encoding="utf-8")
+    described = {"model_type": "llama"} if text else {"model_type": "qwen2_5_vl", "vision_config": {}}
+    described |= dict(config or {})
+    (directory / "config.json").write_text(f"{json.dumps(described)}\n", encoding="utf-8")
+    processor = directory / ("tokenizer_config.json" if text else "preprocessor_config.json")
+    processor.write_text("{}\n" if text else '{"patch_size": 4}\n', encoding="utf-8")
     return directory
 
 
@@ -43,7 +51,9 @@ def base_files(directory: Path) -> list[dict[str, Any]]:
 PARTS = {"visual.merger": "projector", "visual": "vision", "language_model": "language", "lm_head": "head"}
 
 
-def module_manifest(base_dir: Path, adapter: Mapping[str, Tensor], *, projector: str) -> ModuleManifest:
+def module_manifest(
+    base_dir: Path, adapter: Mapping[str, Tensor], *, projector: str, family: str = "qwen2_5_vl"
+) -> ModuleManifest:
     """Return the manifest of the made-up model: the base's parameters, a tied head, two LoRA factors."""
     held = read_tensors(base_dir / "model.safetensors")
     saved = read_tensors(safetensors(dict(adapter)))
@@ -61,18 +71,18 @@ def module_manifest(base_dir: Path, adapter: Mapping[str, Tensor], *, projector:
                 base=Origin(file="model.safetensors", key=key, relation="identical"),
                 state="trainable" if trained else "frozen",
                 before=info.sha256,
-                after=saved[f"base_model.model.{key}"].sha256 if trained else info.sha256,
+                after=_saved(saved, key).sha256 if trained else info.sha256,
                 gradient=Gradient(seen=True, max_norm=0.5) if trained else None,
             )
         )
     embed = next(p for p in parameters if p.name == "language_model.embed_tokens.weight")
     tied = Origin(file="model.safetensors", key=embed.base.key, relation="tied")
     parameters.append(embed.model_copy(update={"name": "lm_head.weight", "part": "head", "base": tied}))
-    for factor in "AB":
-        info = saved[f"base_model.model.{TARGET}.lora_{factor}.weight"]
+    for key in (key for key in saved if ".lora_" in key):
+        info = saved[key]
         parameters.append(
             Parameter(
-                name=f"{TARGET.removeprefix('model.')}.lora_{factor}",
+                name=plain_name(key),
                 shape=list(info.shape),
                 dtype=info.dtype,
                 part="language",
@@ -94,22 +104,35 @@ def module_manifest(base_dir: Path, adapter: Mapping[str, Tensor], *, projector:
         after=nothing,
     )
     return ModuleManifest.of(
-        family="qwen2_5_vl", model_type="qwen2_5_vl", parameters=parameters, buffers=[buffer]
+        family=family,
+        model_type=family,
+        parameters=parameters,
+        buffers=[buffer] if any(p.part == "vision" for p in parameters) else [],
     )
 
 
-def adapter_tensors(seed: int, *, projector: str) -> dict[str, Tensor]:
-    """Return what training left behind, by the keys PEFT saves."""
+def _saved(saved: Mapping[str, TensorInfo], key: str) -> TensorInfo:
+    """Find a tensor that was trained in full, in an adapter or among weights."""
+    return saved.get(f"base_model.model.{key}") or saved[plain_name(key)]
+
+
+def adapter_tensors(seed: int, *, projector: str, method: str = "lora") -> dict[str, Tensor]:
+    """Return what training left behind, by the keys PEFT saves; of a `full` run by plain names."""
+    merger = numbers(f"merger{seed}", 2, 4)
+    if method == "full":
+        return {"visual.merger.mlp.0.weight": merger}
     tensors = {
         f"base_model.model.{TARGET}.lora_A.weight": numbers(f"A{seed}", 2, 2),
         f"base_model.model.{TARGET}.lora_B.weight": numbers(f"B{seed}", 2, 2),
     }
+    if method == "dora":
+        tensors[f"base_model.model.{TARGET}.lora_magnitude_vector"] = numbers(f"m{seed}", 2)
     if projector == "full":
-        tensors["base_model.model.model.visual.merger.mlp.0.weight"] = numbers(f"merger{seed}", 2, 4)
+        tensors["base_model.model.model.visual.merger.mlp.0.weight"] = merger
     return tensors
 
 
-def adapter_config(*, projector: str) -> bytes:
+def adapter_config(*, projector: str, method: str = "lora") -> bytes:
     """Return PEFT's config for the adapter, with a few of the many settings that it writes as null."""
     config = {
         "alpha_pattern": {},
@@ -133,7 +156,7 @@ def adapter_config(*, projector: str) -> bytes:
         "revision": None,
         "target_modules": [TARGET],
         "task_type": None,
-        "use_dora": False,
+        "use_dora": method == "dora",
         "use_rslora": False,
     }
     return json.dumps(config, indent=2, sort_keys=True).encode() + b"\n"

@@ -22,3 +22,10 @@ def write_png(path: Path, colour: str | tuple[int, int, int] = "red") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_of(colour))
     return path
+
+
+def two_tone(width: int, height: int, colour: str) -> Image.Image:
+    """Return a picture of one colour with a white patch in its upper left."""
+    picture = Image.new("RGB", (width, height), colour)
+    picture.paste("white", (0, 0, width // 3, height // 2))
+    return picture

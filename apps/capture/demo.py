@@ -13,9 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 import kolm
-from apps.capture.folder import new_folder
 from kolm.errors import SpecError
-from kolm.files import make_folder, read_bytes, refusal, write_atomic
+from kolm.files import make_folder, new_folder, read_bytes, refusal, write_atomic
 from kolm.images import to_png
 
 PROMPT = "Which digit is written in this picture? Answer with one word."

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.capture.folder import new_folder
 from apps.capture.store import CaptureStore, Import
 from kolm.errors import DataError
+from kolm.files import new_folder
 from kolm.gallery import Gallery
 from kolm.pack import PackRow, pack_of, write_pack
 from kolm.pairs import pairs_of, read_pairs, told

@@ -1,7 +1,8 @@
 """Run a base and its tuned model over an eval pack and keep every output.
 
 Four outputs are made for each row: `base`, `tuned`, and two blind controls of the tuned model,
-`grey` (a grey image of the same size) and `shuffled` (another row's image). Batch of one, greedy.
+`grey` (a grey image of the same size) and `shuffled` (another row's image). A pack without any image,
+which is a text-only model's, has no controls. Batch of one, greedy.
 """
 
 import time
@@ -63,15 +64,10 @@ def evaluate(
     base_answers, base_ns = run.ask("base", open_base(), own)
     tuned = open_tuned()
     tuned_answers, tuned_ns = run.ask("tuned", tuned, own)
-    grey_answers, _ = run.ask("grey", tuned, grey)
-    shuffled_answers, _ = run.ask("shuffled", tuned, swapped)
-
-    answers = {
-        "base": base_answers,
-        "tuned": tuned_answers,
-        "grey": grey_answers,
-        "shuffled": shuffled_answers,
-    }
+    answers = {"base": base_answers, "tuned": tuned_answers}
+    if any(row.images for row in pack.rows):
+        answers["grey"], _ = run.ask("grey", tuned, grey)
+        answers["shuffled"], _ = run.ask("shuffled", tuned, swapped)
     rows = [
         {
             "id": row.id,

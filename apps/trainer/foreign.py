@@ -1,28 +1,35 @@
 """Foreign libraries at the boundary: silenced while they load, their exceptions turned into ours."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator
 
 from kolm.errors import KolmError, TrainError
 
+# peft imports bitsandbytes wherever it is installed, which warns of a kernel that nobody asked for
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' and peft's progress bars and advice; errors still reach the caller."""
-    from transformers.utils import logging
+    from transformers.utils import logging as voice
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    level, bars = voice.get_verbosity(), voice.is_progress_bar_enabled()
+    voice.set_verbosity_error()
+    voice.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings(
+                "ignore", message="The PEFT config's `base_model_name_or_path` was renamed"
+            )
             yield
     finally:
-        logging.set_verbosity(level)
+        voice.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            voice.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Ask a model: the base alone, or the base with an adapter, one question at a time, greedy."""
+"""Ask a model: the base alone, or the base with what was trained, one question at a time, greedy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,13 +6,11 @@ from typing import Any
 
 from apps.trainer.bases import Base
 from apps.trainer.collate import Encoder
-from apps.trainer.foreign import translated
 from apps.trainer.load import load_model
-from apps.trainer.origins import tensor_digest
 from apps.trainer.processor import load_processor
+from apps.trainer.reopen import check_loaded, open_trained
 from kolm.answers import Answer
-from kolm.errors import EvalError
-from kolm.modules import ModuleManifest, plain_name
+from kolm.modules import ModuleManifest
 from kolm.rows import Turn
 from kolm.spec import VLMTrainConfig
 
@@ -56,45 +54,21 @@ def open_model(
     base: Base,
     config: VLMTrainConfig,
     *,
-    adapter: Path | None = None,
+    trained: Path | None = None,
     manifest: ModuleManifest | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> LoadedModel:
-    """Load a base as it was trained on, with an adapter if one is given, ready to be asked.
+    """Load a base as it was trained on, with what was trained if that is given, ready to be asked.
 
-    With a manifest, every tensor the adapter put into the live model is compared with the digest the
-    manifest has for it: an adapter that loads only in part would otherwise answer as the base does.
-    Raises TrainError, EvalError.
+    `trained` is a folder with an adapter or weights. With a manifest, every trained tensor in the live
+    model is compared with the digest the manifest has for it. Raises TrainError, EvalError.
     """
     model = load_model(base, config)
-    if adapter is not None:
-        model = _with_adapter(model, adapter)
+    if trained is not None:
+        model = open_trained(model, trained)
         if manifest is not None:
-            _check_loaded(model, manifest)
+            check_loaded(model, manifest)
     model.eval()
     processor = load_processor(base, min_pixels=min_pixels, max_pixels=max_pixels)
     return LoadedModel(model, Encoder(processor, model.config, base.family))
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
-
-    hint = "was it compiled from this base, with this version of peft?"
-    with translated("the adapter cannot be loaded", hint=hint, error=EvalError):
-        return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
-
-
-def _check_loaded(model: Any, manifest: ModuleManifest) -> None:
-    """Compare the live trained tensors with the manifest's digests. Raises EvalError."""
-    live = {plain_name(n): t for n, t in model.named_parameters() if ".original_module." not in n}
-    wrong = [
-        p.name
-        for p in manifest.parameters
-        if p.state == "trainable" and (p.name not in live or tensor_digest(live[p.name]) != p.after)
-    ]
-    if wrong:
-        raise EvalError(
-            f"{len(wrong)} trained tensors did not load as they were saved, such as {wrong[0]}",
-            hint="the installed transformers or peft reads this adapter's layout differently",
-        )

@@ -15,7 +15,7 @@ from apps.trainer import steps
 from apps.trainer.bases import PROCESSOR_FILES, Base, find_base, remember_base
 from apps.trainer.collate import Encoder
 from apps.trainer.generate import LoadedModel, open_model
-from apps.trainer.load import device_of, meta_model
+from apps.trainer.load import device_of, meta_model, model_to_plan
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.processor import load_processor
 from apps.trainer.vlm import TrainResult, VLMTrainer
@@ -37,17 +37,27 @@ class Job:
     plan: Plan
 
     @classmethod
-    def open(cls, loaded: LoadedSpec) -> "Job":
-        """Find the base of a spec and plan its freeze. Raises SpecError, UnknownFamilyError, TrainError."""
+    def open(cls, loaded: LoadedSpec, *, weights: bool = True) -> "Job":
+        """Find the base of a spec and plan its freeze; without `weights` no weight file is needed.
+
+        Raises SpecError, UnknownFamilyError, TrainError.
+        """
         spec = loaded.spec
-        base = find_base(loaded.base_source(), model=spec.base.model, revision=spec.base.revision)
+        base = find_base(
+            loaded.base_source(),
+            model=spec.base.model,
+            revision=spec.base.revision,
+            trust=spec.base.trust_remote_code,
+            weights=weights,
+        )
         if not base.family.pixel_limits and (spec.processor.min_pixels or spec.processor.max_pixels):
+            sized = "scales every image to one size" if base.family.sees_images else "reads text only"
             raise loaded.error(
                 "processor",
-                message=f"{base.family.name} scales every image to one size; pixel limits have no effect",
+                message=f"{base.family.name} {sized}; pixel limits have no effect",
                 hint="remove the section",
             )
-        return cls(loaded, base, plan_for(meta_model(base), base.family, spec.train))
+        return cls(loaded, base, plan_for(model_to_plan(base, spec.train), base.family, spec.train))
 
     def check_pack(self, pack: EvalPack) -> None:
         """Encode every question once, so that one the processor refuses is found before training.
@@ -66,6 +76,11 @@ class Job:
         return self.base.family.name
 
     @property
+    def sees_images(self) -> bool:
+        """Whether the base looks at images; if not, training and eval rows hold text alone."""
+        return self.base.family.sees_images
+
+    @property
     def base_identity(self) -> dict[str, Any]:
         """The base as a manifest names it."""
         return self.base.identity
@@ -74,6 +89,11 @@ class Job:
     def targets(self) -> list[str]:
         """Full names of the modules that get LoRA factors."""
         return list(self.plan.targets)
+
+    @property
+    def target_parameters(self) -> list[str]:
+        """Full names of the 3-D expert parameters that get LoRA factors."""
+        return sorted(self.plan.target_parameters)
 
     @property
     def cost(self) -> dict[str, int]:
@@ -88,6 +108,14 @@ class Job:
     def processor(self) -> dict[str, Any]:
         """What turns images and text into tensors: classes, image backend, image size limits."""
         processor = load_processor(self.base, **self._pixels)
+        if not self.sees_images:
+            return {
+                "class": type(processor.tokenizer).__name__,
+                "image_processor": None,
+                "backend": None,
+                "size": {},
+                **self._pixels,
+            }
         images = processor.image_processor
         size = getattr(images, "size", None)
         return {
@@ -109,6 +137,7 @@ class Job:
             "keep": config.keep or ("best" if held else "last"),
             "parts": {part: self.plan.treatments[part] for part in sorted(set(self.plan.parts.values()))},
             "servable_as": self.plan.servable_as,
+            "stands": self.plan.stands,
         }
 
     @property
@@ -119,8 +148,11 @@ class Job:
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that changes an output byte."""
+        config = self.loaded.spec.train
+        eight_bits = config.quantization is not None or config.optim == "adamw_8bit"
+        packages = (*_PACKAGES, *(("bitsandbytes",) if eight_bits else ()))
         return {"kolm": __version__, "python": platform.python_version()} | {
-            name: version(name) for name in _PACKAGES
+            name: version(name) for name in packages
         }
 
     def train(
@@ -152,12 +184,13 @@ class Job:
     def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> LoadedModel:
         """Load the base with the adapter as it was saved, to be asked."""
         return open_model(
-            self.base, self.loaded.spec.train, adapter=adapter, manifest=manifest, **self._pixels
+            self.base, self.loaded.spec.train, trained=adapter, manifest=manifest, **self._pixels
         )
 
     def train_block(self, result: TrainResult) -> dict[str, Any]:
-        """The receipt's `vlm_train`: settings that were used and modules that were observed."""
+        """The receipt's `vlm_train` or `text_train`: settings that were used, modules that were observed."""
         config, manifest, metrics = self.loaded.spec.train, result.manifest, result.metrics
+        sight = {"freeze_vision": manifest.treatments()["vision"] == "frozen"} if self.sees_images else {}
         return {
             "model_id": self.base.model,
             "papers": list(self.base.family.papers),
@@ -167,9 +200,10 @@ class Job:
             "lora_dropout": config.lora_dropout,
             "lora_targets": list(config.lora_targets),
             "bias": config.bias,
-            "freeze_vision": manifest.treatments()["vision"] == "frozen",
+            **sight,
             "frozen_modules": manifest.frozen_modules,
             "trainable_modules": manifest.trainable_modules,
+            "left_frozen": manifest.left_frozen,
             "parts": manifest.treatments(),
             "servable_as": self.plan.servable_as,
             "learning_rate": config.learning_rate,
@@ -183,6 +217,7 @@ class Job:
             "steps": metrics["steps"],
             "best_step": metrics["kept_step"],
             "checkpoint": metrics["checkpoint"],
+            "reopened": metrics["reopened"],
             "seed": config.seed,
         }
 

@@ -1,9 +1,10 @@
 """All rows of one run: every one checked before the first step, as many kept encoded as memory allows."""
 
+import itertools
 from collections.abc import Sequence
-from typing import overload
+from typing import Any, overload
 
-from apps.trainer.collate import Encoder, OverlongError, Row
+from apps.trainer.collate import IGNORE, Encoder, OverlongError, Row
 from kolm.dataset import Dataset, Example
 from kolm.errors import DataError
 from kolm.spec import VLMTrainConfig
@@ -60,3 +61,31 @@ class Rows(Sequence[Row]):
             self._kept.append(example)
         if not self._kept:
             raise DataError("no row is left to train on", hint="raise train.max_seq_length")
+
+
+def supervised(row: Row, processor: Any) -> list[str]:
+    """Return the text of every supervised span of a row, special tokens shown."""
+    spans: list[list[int]] = []
+    previous = IGNORE
+    for label in row.labels[0].tolist():
+        if label != IGNORE and previous == IGNORE:
+            spans.append([])
+        if label != IGNORE:
+            spans[-1].append(label)
+        previous = label
+    return [processor.tokenizer.decode(span) for span in spans]
+
+
+def shown(row: Row, processor: Any) -> str:
+    """Return a whole row decoded; a special token that repeats, as for an image, as `<image> x 256`."""
+    tokenizer = processor.tokenizer
+    special = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})}
+    text, plain = "", []
+    for token, run in itertools.groupby(row.inputs["input_ids"][0].tolist()):
+        count = len(list(run))
+        if count == 1 or token not in special:
+            plain += [token] * count
+            continue
+        text += tokenizer.decode(plain) + f"{tokenizer.decode([token])} x {count}"
+        plain = []
+    return text + tokenizer.decode(plain)

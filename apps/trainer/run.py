@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from typing import Any
 
 from apps.trainer.bases import recall_base
 from apps.trainer.generate import LoadedModel, open_model
-from kolm.artifact import Artifact, check_members
+from kolm.artifact import Artifact, Role, check_members
 from kolm.errors import DataError
-from kolm.files import write_atomic
+from kolm.files import AtomicFile, write_atomic
 from kolm.gallery import Gallery
 from kolm.pairs import Refusal, aliased, read_records, told
 from kolm.rows import ImagePart, Part, TextPart, Turn, check_text, refused
@@ -34,27 +35,36 @@ class CompiledModel:
     @classmethod
     @contextmanager
     def open(
-        cls, artifact: Path | str, *, base: Path | None = None, max_new_tokens: int | None = None
+        cls,
+        artifact: Path | str,
+        *,
+        base: Path | None = None,
+        max_new_tokens: int | None = None,
+        trust_code: bool = False,
     ) -> Iterator["CompiledModel"]:
         """Load an artifact and the base it was compiled from, whose files are checked one by one.
 
-        Its members must be those of its manifest; whose artifact it is, only `kolm verify` says.
-        Raises ArtifactError, VerificationError, TrainError when the base is not on this machine,
-        EvalError when the adapter does not load as it was saved.
+        Its members must be those of its manifest; whose artifact it is, only `kolm verify` says. A base
+        that runs Python code of its own is loaded only with `trust_code`.
+        Raises ArtifactError, VerificationError, SpecError, TrainError when the base is not on this machine,
+        EvalError when what was trained does not load as it was saved.
         """
         opened = Artifact.open(Path(artifact))
         check_members(opened)
         identity = opened.manifest.base.model_dump()
-        found = recall_base(identity, directory=base)
+        found = recall_base(identity, directory=base, trust=trust_code)
         config = VLMTrainConfig.model_validate(opened.lock.config)
         pixels = opened.lock.processor.model_dump(include={"min_pixels", "max_pixels"})
         with tempfile.TemporaryDirectory(prefix="kolm-") as folder:
-            adapter = Path(folder)
-            for name in opened.members("adapter"):
-                (adapter / Path(name).name).write_bytes(opened.read(name))
-            model = open_model(found, config, adapter=adapter, manifest=opened.modules, **pixels)
+            trained = unpack(opened, Path(folder), roles=("adapter", "weights"))
+            model = open_model(found, config, trained=trained, manifest=opened.modules, **pixels)
             longest = max_new_tokens or opened.lock.generation.max_new_tokens
             yield cls(model, max_new_tokens=longest)
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether questions come with images; a text-only model is asked without."""
+        return self._model.encoder.family.sees_images
 
     def ask(self, images: Sequence[Any], prompt: str, *, root: Path | None = None) -> str:
         """Return the greedy answer to a question about images: paths, PIL images or base64.
@@ -69,15 +79,29 @@ class CompiledModel:
         return self._model.ask([Turn("user", content)], pictures, max_new_tokens=self._max_new_tokens).text
 
 
+def unpack(artifact: Artifact, folder: Path, *, roles: Sequence[Role]) -> Path:
+    """Write the members with these roles into `folder`, by their last name, and return it.
+
+    Members of any size are copied piece by piece. Raises ArtifactError, StorageError.
+    """
+    for name in artifact.members(*roles):
+        with (
+            artifact.container.open_member(name) as member,
+            AtomicFile(folder / Path(name).name) as file,
+        ):
+            shutil.copyfileobj(member, file, 1 << 20)
+    return folder
+
+
 def answer_table(model: CompiledModel, rows: Path, *, out: Path) -> int:
     """Answer every row of a table and write it with a `response` column; returns the number of rows.
 
-    Input and output are JSON Lines or CSV by their endings; `image` or `image_path` is relative to the
-    table, the question is `prompt` or `question`. Nothing is written unless every row was answered.
-    Raises DataError naming the row.
+    A table that has a column of that name is refused: what it holds would be lost. Input and output are JSON
+    Lines or CSV by their endings; `image` or `image_path` is relative to the table, the question is `prompt`
+    or `question`. Nothing is written unless every row was answered. Raises DataError naming the row.
     """
     records = []
-    for row in _read(rows):
+    for row in _read(rows, sees_images=model.sees_images):
         try:
             answer = model.ask(row.images, row.prompt, root=rows.parent)
         except DataError as err:
@@ -97,20 +121,23 @@ class _Row:
     prompt: str
 
     @classmethod
-    def of(cls, number: int, record: Mapping[str, Any]) -> "_Row":
+    def of(cls, number: int, record: Mapping[str, Any], *, sees_images: bool) -> "_Row":
         """Read a record by the names that pairs have, and their aliases. Raises DataError."""
         image, prompt = aliased(record, "image"), aliased(record, "prompt")
-        if not image or not prompt:
-            raise refused("needs an image and a prompt")
+        if not prompt or (sees_images and not image):
+            raise refused("needs an image and a prompt" if sees_images else "needs a prompt")
+        if "response" in record:
+            raise refused("it has a `response` column, where the answer would go; call it something else")
         check_text(prompt, what="prompt")
         try:
             json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError as err:
             raise refused("it holds half of a surrogate pair, which cannot be written") from err
-        return cls(number, record, image if isinstance(image, list) else [image], prompt)
+        images = image if isinstance(image, list) else [image] if image else []
+        return cls(number, record, images, prompt)
 
 
-def _read(path: Path) -> list[_Row]:
+def _read(path: Path, *, sees_images: bool) -> list[_Row]:
     """Read a whole table. Raises DataError naming every row that cannot be asked."""
     rows: list[_Row] = []
     refusals: list[Refusal] = []
@@ -118,10 +145,10 @@ def _read(path: Path) -> list[_Row]:
         try:
             if isinstance(record, DataError):
                 raise record
-            rows.append(_Row.of(number, record))
+            rows.append(_Row.of(number, record, sees_images=sees_images))
         except DataError as err:
             refusals.append(Refusal(number, err.message))
-    columns = "columns are image (or image_path) and prompt (or question)"
+    columns = "columns are prompt (or question) and, unless the model is text-only, image (or image_path)"
     if refusals:
         raise DataError(f"{path}: {told(refusals)}", hint=columns)
     if not rows:

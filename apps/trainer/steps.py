@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.trainer.collate import Row, collate
-from kolm.errors import TrainError
-from kolm.modules import plain_name
+from apps.trainer.collate import Row, batched, collate
+from apps.trainer.freeze import live_parameters
+from apps.trainer.optimizer import make_optimizer
+from kolm.errors import SpecError, TrainError
 from kolm.spec import VLMTrainConfig
 from kolm.trainlog import Chain
 
@@ -42,6 +43,21 @@ def count_steps(rows: int, config: VLMTrainConfig) -> int:
     return min(whole, config.max_steps) if config.max_steps else whole
 
 
+def check_warm_up(rows: int, config: VLMTrainConfig) -> None:
+    """Refuse a projector warm-up that leaves no step for the rest. Raises SpecError."""
+    made = count_steps(rows, config)
+    if config.projector_warmup_steps >= made:
+        raise SpecError(
+            f"projector_warmup_steps: {config.projector_warmup_steps}, but {rows} rows make {made} steps",
+            hint="lower it, or train longer",
+        )
+
+
+def warming(config: VLMTrainConfig, step: int) -> bool | None:
+    """Say whether a step, the first being 1, is one of the projector warm-up; None where there is none."""
+    return step <= config.projector_warmup_steps if config.projector_warmup_steps else None
+
+
 def train(
     model: Any,
     rows: Sequence[Row],
@@ -51,78 +67,121 @@ def train(
     seed: int,
     pad_token: int,
     log: Chain,
-    enter_training: Callable[[], None],
+    enter_training: Callable[[int], None],
+    projector: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Trace:
     """Train the parameters of `model` that require gradients, in place.
 
     One optimizer step consumes `per_device_train_batch_size x gradient_accumulation_steps` rows and
-    weighs every supervised token alike. Raises TrainError when the loss stops being a number.
+    weighs every supervised token alike. `enter_training` makes the model ready for a step; `projector` are
+    the plain names that `projector_lr` is for. Raises TrainError when the loss stops being a number.
     """
     import torch
-    from accelerate import Accelerator
-    from transformers import get_scheduler
 
-    # accelerate keeps one device and precision per process; the model's own are used, so that runs may differ
-    device = next(model.parameters()).device
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
-    trained = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    steps = count_steps(len(rows), config)
-    optimizer = _optimizer(trained, config)
-    scheduler = get_scheduler(
-        config.lr_scheduler, optimizer, num_warmup_steps=_warmup(config, steps), num_training_steps=steps
-    )
-    trace, best = Trace(), _Best(config)
-    enter_training()
+    steps, every = count_steps(len(rows), config), _interval(config, len(rows))
+    loop = _Loop(model, config, steps, pad_token=pad_token, projector=projector)
+    trace, best = loop.trace, _Best(config)
+    enter_training(1)
     for step, window in enumerate(_windows(rows, config, steps=steps, seed=seed), start=1):
+        if step == config.projector_warmup_steps + 1:
+            enter_training(step)
+        log.append({"step": step, **loop.step(window, step)})
+        if progress and (step == steps or step % config.logging_steps == 0):
+            progress(step, steps, trace.losses[-1])
+        if validation and (step == steps or step % every == 0):
+            mean = loop.validate(validation)
+            enter_training(step)
+            trace.validation.append((step, mean))
+            log.append({"step": step, "validation_loss": _figure(mean)})
+            best.offer(loop.trained, step, _figure(mean))  # as the log has it
+    with torch.no_grad():
+        best_step = best.restore(loop.trained)
+    trace.kept_step, trace.kept_best = best_step or steps, best_step is not None
+    return trace
+
+
+class _Loop:
+    """What one optimizer step needs: the trained tensors, their optimizer, its schedule."""
+
+    def __init__(
+        self,
+        model: Any,
+        config: VLMTrainConfig,
+        steps: int,
+        *,
+        pad_token: int,
+        projector: Collection[str],
+    ) -> None:
+        import torch
+        from accelerate import Accelerator
+        from transformers import get_scheduler
+
+        # accelerate keeps one device and precision per process; the model's own are used: runs may differ
+        self.device = next(model.parameters()).device
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16)
+        self.model, self.config, self.pad_token = model, config, pad_token
+        self.trained = {name: p for name, p in live_parameters(model).items() if p.requires_grad}
+        self.optimizer = make_optimizer(self.trained, config, projector=projector)
+        self.scheduler = get_scheduler(
+            config.lr_scheduler,
+            self.optimizer,
+            num_warmup_steps=_warmup(config, steps),
+            num_training_steps=steps,
+        )
+        self.trace = Trace()
+
+    def step(self, window: Sequence[Row], step: int) -> dict[str, Any]:
+        """Take one optimizer step over these rows and return what the log says of it. Raises TrainError."""
         began = time.perf_counter_ns()
-        batches = [
-            collate(window[i : i + config.per_device_train_batch_size], pad_token=pad_token)
-            for i in range(0, len(window), config.per_device_train_batch_size)
-        ]
+        size = self.config.per_device_train_batch_size
+        batches = [self._batch(rows) for rows in batched(window, size)]
         targets = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
         loss = 0.0
         for batch in batches:
             with memory_watched():
-                with autocast:
-                    share = _loss(model, _to(batch, device)) / targets
-                accelerator.backward(share)
+                with self.autocast:
+                    share = loss_of(self.model, _to(batch, self.device)) / targets
+                self.accelerator.backward(share)
             loss += share.item()
-        norm = _clip(trained, config.max_grad_norm, trace.gradients)
+        norm = _clip(self.trained, self.config.max_grad_norm, self.trace.gradients)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainError(
                 f"step {step}: the loss is {loss}, the gradient norm {norm}",
                 hint="lower train.learning_rate, or set train.bf16: false",
             )
-        lr = float(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad(set_to_none=True)
-        trace.steps_ns.append(time.perf_counter_ns() - began)
-        trace.losses.append(loss)
-        log.append(
-            {
-                "step": step,
-                "rows": [row.id for row in window],
-                "batch": _batch_digest(batches),
-                "lr": _figure(lr),
-                "loss": _figure(loss),
-                "grad_norm": _figure(norm),
-            }
-        )
-        if progress and (step == steps or step % config.logging_steps == 0):
-            progress(step, steps, loss)
-        if validation and (step == steps or step % _interval(config, len(rows)) == 0):
-            mean = _validate(model, validation, config, autocast, pad_token=pad_token)
-            enter_training()
-            trace.validation.append((step, mean))
-            log.append({"step": step, "validation_loss": _figure(mean)})
-            best.offer(trained, step, _figure(mean))  # as the log has it
-    with torch.no_grad():
-        best_step = best.restore(trained)
-    trace.kept_step, trace.kept_best = best_step or steps, best_step is not None
-    return trace
+        lr = float(self.scheduler.get_last_lr()[0])
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.trace.steps_ns.append(time.perf_counter_ns() - began)
+        self.trace.losses.append(loss)
+        return {
+            "rows": [row.id for row in window],
+            "batch": _batch_digest(batches),
+            "lr": _figure(lr),
+            "loss": _figure(loss),
+            "grad_norm": _figure(norm),
+        }
+
+    def validate(self, rows: Sequence[Row]) -> float:
+        """Return the mean loss per supervised token over the validation rows; leaves eval mode on."""
+        import torch
+
+        self.model.eval()
+        total, tokens = 0.0, 0
+        size = self.config.per_device_train_batch_size
+        with torch.no_grad(), self.autocast, memory_watched():
+            for start in range(0, len(rows), size):
+                for part in batched(rows[start : start + size], size):
+                    batch = _to(self._batch(part), self.device)
+                    tokens += int((batch["labels"][:, 1:] != -100).sum())
+                    total += loss_of(self.model, batch).item()
+        return total / tokens
+
+    def _batch(self, rows: Sequence[Row]) -> dict[str, Any]:
+        return collate(rows, pad_token=self.pad_token)
 
 
 @contextlib.contextmanager
@@ -158,7 +217,7 @@ def _windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: i
                 return
 
 
-def _loss(model: Any, batch: dict[str, Any]) -> Any:
+def loss_of(model: Any, batch: dict[str, Any]) -> Any:
     """Return the summed cross-entropy over supervised tokens, a scalar."""
     import torch
 
@@ -167,35 +226,6 @@ def _loss(model: Any, batch: dict[str, Any]) -> Any:
     targets = labels[:, 1:]  # [B, L-1]
     kept = targets != -100
     return torch.nn.functional.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
-
-
-def _validate(
-    model: Any, rows: Sequence[Row], config: VLMTrainConfig, autocast: Any, *, pad_token: int
-) -> float:
-    """Return the mean loss per supervised token over the validation rows."""
-    import torch
-
-    model.eval()
-    total, tokens = 0.0, 0
-    size = config.per_device_train_batch_size
-    device = next(model.parameters()).device
-    with torch.no_grad(), autocast, memory_watched():
-        for start in range(0, len(rows), size):
-            batch = _to(collate(rows[start : start + size], pad_token=pad_token), device)
-            tokens += int((batch["labels"][:, 1:] != -100).sum())
-            total += _loss(model, batch).item()
-    return total / tokens
-
-
-def _optimizer(trained: dict[str, Any], config: VLMTrainConfig) -> Any:
-    """AdamW over LoRA factors and fully trained modules, the latter with their own rate if one is set."""
-    import torch
-
-    lora = [p for name, p in trained.items() if ".lora_" in name]
-    full = [p for name, p in trained.items() if ".lora_" not in name]
-    rate = config.projector_lr if config.projector_lr is not None else config.learning_rate
-    groups = [{"params": lora, "lr": config.learning_rate}, {"params": full, "lr": rate}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=config.weight_decay)
 
 
 def _warmup(config: VLMTrainConfig, steps: int) -> int:

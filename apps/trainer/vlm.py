@@ -9,26 +9,27 @@ and `response`. The base is a checkpoint folder or a hub id.
 """
 
 import contextlib
-import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apps.trainer import freeze, steps
+from apps.trainer.adapter import folder_name, save_trained
 from apps.trainer.bases import Base, find_base
-from apps.trainer.collate import Encoder, Row
-from apps.trainer.load import load_model, meta_model
+from apps.trainer.collate import Encoder, Row, refuse_decoder
+from apps.trainer.families import Family
+from apps.trainer.load import load_model, model_to_plan
 from apps.trainer.plan import Plan, plan_for
+from apps.trainer.probe import compare_reopened, probe
 from apps.trainer.processor import load_processor
 from apps.trainer.rows import Rows
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import SpecError, StorageError
-from kolm.files import read_bytes, write_atomic
+from kolm.errors import SpecError
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, refuse_unsupported
 from kolm.trainlog import Chain, base_digest, effective_seed
@@ -41,13 +42,13 @@ class TrainResult:
     """What training left behind."""
 
     adapter_dir: Path
-    """Folder that `PeftModel.from_pretrained` takes."""
+    """Folder `adapter`, which `PeftModel.from_pretrained` takes, or `weights` where no part got factors."""
     manifest: ModuleManifest
     """Every parameter of the live model as it was seen after training."""
     log: bytes
     """The step log, JSON Lines (specs/formats/trainlog.md)."""
     metrics: dict[str, Any]
-    """`steps`, `loss`, `validation_loss`, `kept_step`, `steps_ns`, `train_examples`, ..."""
+    """`steps`, `loss`, `validation_loss`, `kept_step`, `steps_ns`, `train_examples`, `reopened`, ..."""
 
 
 def vlm_trainer(
@@ -92,16 +93,19 @@ class VLMTrainer:
     def plan(self) -> Plan:
         """Say what will be frozen and trained, from a model without weights."""
         refuse_unsupported(self.config)
+        refuse_decoder(self.base.family)
         if self.validation is None and (self.config.keep == "best" or self.config.eval_steps):
             raise SpecError(
                 "keep: best and eval_steps need validation rows", hint="give validation_dataset, or drop them"
             )
-        return plan_for(meta_model(self.base), self.base.family, self.config)
+        steps.check_warm_up(len(self.dataset.examples), self.config)
+        return plan_for(model_to_plan(self.base, self.config), self.base.family, self.config)
 
     def train(self) -> TrainResult:
         """Train and return the adapter with the manifest of what was observed.
 
-        Raises TrainError, DataError, and FreezeMismatchError when the live model is not the plan's.
+        Raises TrainError, DataError, FreezeMismatchError when the live model is not the plan's, and EvalError
+        when what was saved is not what was trained.
         """
         plan = self.plan()
         commitment = dict(self.commitment or self._own_commitment())
@@ -114,7 +118,7 @@ class VLMTrainer:
         rows = Rows(encoder, self.dataset, self.config)
         held = Rows(encoder, self.validation, self.config) if self.validation else []
 
-        before = freeze.digests(model)
+        family, before = self.base.family, freeze.digests(model)
         wrapped = freeze.wrap(model, plan, self.config)
         if self.config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
@@ -127,14 +131,19 @@ class VLMTrainer:
             seed=int(commitment["seed"]),
             pad_token=_pad_token(encoder.processor),
             log=log,
-            enter_training=lambda: freeze.training_mode(wrapped, self.base.family, plan),
+            enter_training=_entering(wrapped, family, plan, self.config),
+            projector={name for name in plan.trained if family.part_of(name) == "projector"},
             progress=self.progress,
         )
 
         manifest = freeze.observe(wrapped, base=self.base, before=before, gradients=trace.gradients)
         freeze.compare(manifest, plan)
-        adapter_dir = save_adapter(wrapped, plan, self.base, self.output_dir / "adapter")
-        return TrainResult(adapter_dir, manifest, log.to_bytes(), _metrics(trace, rows, held))
+        trained = probe(wrapped, rows, pad_token=_pad_token(encoder.processor))
+        adapter_dir = save_trained(wrapped, plan, self.base, self.output_dir / folder_name(plan))
+        del model, wrapped  # one model in memory at a time
+        reopened = compare_reopened(self.base, self.config, adapter_dir, manifest=manifest, trained=trained)
+        metrics = _metrics(trace, rows, held) | {"reopened": asdict(reopened)}
+        return TrainResult(adapter_dir, manifest, log.to_bytes(), metrics)
 
     def _own_commitment(self) -> dict[str, Any]:
         """Commit to the inputs of a run without a spec: config, rows and base."""
@@ -176,25 +185,9 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> Path:
-    """Write the adapter as PEFT does, with a config whose bytes depend on nothing but its content.
-
-    PEFT writes `target_modules` in hash order and shortened to suffixes, and the folder the base was
-    loaded from; the full sorted list and the base's name are written instead.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-    except (OSError, SafetensorError) as err:
-        raise StorageError(f"cannot write the adapter to {folder}: {err}", hint="is the disk full?") from err
-    path = folder / "adapter_config.json"
-    config = json.loads(read_bytes(path, what="adapter config"))
-    config |= {"target_modules": list(plan.targets), "base_model_name_or_path": base.model}
-    config |= {"revision": base.revision, "modules_to_save": list(plan.full_modules) or None}
-    write_atomic(path, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
-    (folder / "README.md").unlink(missing_ok=True)
-    return folder
+def _entering(model: Any, family: Family, plan: Plan, config: VLMTrainConfig) -> Callable[[int], None]:
+    """Return what makes a wrapped model ready for a step."""
+    return lambda step: freeze.training_mode(model, family, plan, warming=steps.warming(config, step))
 
 
 def _pad_token(processor: Any) -> int:

@@ -6,7 +6,21 @@ what it needs when it runs, so that `kolm --help` loads none of it.
 
 import typer
 
-from kolm.cli import capture, compile, init, inspect, key, registry, run, schema, store, verify
+from kolm.cli import (
+    capture,
+    compile,
+    export,
+    init,
+    inspect,
+    key,
+    models,
+    plan,
+    registry,
+    run,
+    schema,
+    store,
+    verify,
+)
 
 app = typer.Typer(
     name="kolm",
@@ -18,13 +32,16 @@ app = typer.Typer(
 )
 
 app.command("init")(init.init)
+app.command("plan")(plan.plan)
 app.command("compile")(compile.compile_)
 app.command("run")(run.run)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("inspect")(inspect.inspect)
 app.command("push")(store.push)
 app.command("pull")(store.pull)
 app.command("search")(store.search)
+app.command("models")(models.models)
 app.command("schema")(schema.schema)
 app.add_typer(capture.app, name="capture")
 app.add_typer(registry.app, name="registry")

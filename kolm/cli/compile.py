@@ -9,10 +9,14 @@ import typer
 from kolm.cli.console import command, emit, note, require_extra
 
 if TYPE_CHECKING:
-    from kolm.pipeline import CompileResult, Inputs, Job
+    from kolm.inputs import Inputs
+    from kolm.pipeline import CompileResult, Job
 
 GATE_EXIT = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 """Exit code of each verdict."""
+
+PARTS = ("vision", "projector", "audio", "language")
+"""Parts of a model, in the order in which a plan shows them."""
 
 
 @command
@@ -28,8 +32,9 @@ def compile_(
     """Train, evaluate, pack and sign what a spec describes."""
     require_extra("torch", "train")
     from apps.trainer.job import Job
+    from kolm.inputs import read_inputs
     from kolm.keys import key_path, load_private, passphrase_source
-    from kolm.pipeline import compile_spec, read_inputs
+    from kolm.pipeline import compile_spec
     from kolm.spec import load_spec
 
     loaded = load_spec(spec)
@@ -40,7 +45,7 @@ def compile_(
     if url:
         _reachable(url)
     job = Job.open(loaded)
-    inputs = read_inputs(loaded)
+    inputs = read_inputs(loaded, sees_images=job.sees_images)
     with _Voice() as voice:
         result = compile_spec(
             loaded, job=job, evaluate=_evaluate, inputs=inputs, signer=signer, out=out, voice=voice
@@ -103,16 +108,23 @@ class _Voice:
     def planned(self, inputs: "Inputs", job: "Job") -> None:
         plan: Any = job.plan  # type: ignore[attr-defined]  # only this trainer's jobs are joined here
         held = inputs.validation.count if inputs.validation else 0
+        asked_alone = any(not row.images for row in inputs.pack.rows)
+        images = [f"{inputs.overlaps} images"] if job.sees_images else []
+        questions = [f"{inputs.text_overlaps} questions without images"] if asked_alone else []
+        both = " and ".join([*images, *questions])
         note(
             f"plan     {job.family}: {inputs.dataset.count} train, {held} validation, "
-            f"{len(inputs.pack.rows)} eval rows; {inputs.overlaps} images in both"
+            f"{len(inputs.pack.rows)} eval rows; {both} in both"
         )
-        for part in ("vision", "projector", "language"):
+        for part in sorted({*plan.parts.values()} - {"head"}, key=PARTS.index):
             size, treatment = plan.elements(part), plan.treatments[part]
             extra = f" + {plan.added:,} LoRA on {len(plan.targets)} linears" if treatment == "lora" else ""
             note(f"  {part:<10} {treatment:<7} {size:>14,} parameters{extra}")
-        if inputs.overlaps:
-            note("warning: the eval pack shows images that are trained on; the gate will fail (no_leak)")
+        unpinned: str | None = job.base.note  # type: ignore[attr-defined]
+        if unpinned:
+            note(f"warning: {unpinned}")
+        if inputs.overlaps or inputs.text_overlaps:
+            note("warning: the eval pack asks what is trained on; the gate will fail (no_leak)")
 
     def training(self, step: int, steps: int, loss: float) -> None:
         self._advance("train", step, steps, f"loss {loss:.4f}")
@@ -201,6 +213,6 @@ def _document(result: "CompileResult", pushed: str | None) -> dict[str, Any]:
         "modules": str(result.modules),
         "verdict": result.verdict,
         "k_score": result.k_score,
-        "vlm_train": result.train_block,
+        result.block: result.train_block,
         "pushed": pushed,
     }

@@ -16,6 +16,7 @@ def run(
     rows: Annotated[Path | None, typer.Option(help="Table of questions: .jsonl or .csv.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the answered table.")] = None,
     base: Annotated[Path | None, typer.Option(help="Folder of the base model, if it moved.")] = None,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -32,7 +33,9 @@ def run(
     from apps.trainer.run import CompiledModel, answer_table
 
     note("not verified: `kolm verify` checks signatures and claims")
-    with CompiledModel.open(artifact, base=base, max_new_tokens=max_new_tokens) as model:
+    with CompiledModel.open(
+        artifact, base=base, max_new_tokens=max_new_tokens, trust_code=trust_code
+    ) as model:
         if prompt is not None:
             answer = model.ask(image or [], prompt)
             emit({"answer": answer} if as_json else answer, as_json=as_json)

@@ -155,7 +155,7 @@ def _check_inputs(case: Case) -> None:
                 base = base_digest([file.model_dump() for file in case.artifact.manifest.base.files])
                 require(item.sha256 == base, f"{where} that is not the base", check="E_CHAIN_LINK")
                 continue
-            adapter = item.name.startswith("adapter/") and stage.stage == "eval"
+            adapter = item.name.startswith(("adapter/", "weights/")) and stage.stage == "eval"
             require(
                 made.get((item.origin, item.name)) == item.sha256,
                 f"{where}, which stage {item.origin} did not make",

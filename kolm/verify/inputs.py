@@ -1,5 +1,7 @@
 """Checks 9, 13 and 14: the spec and its lock, the base, and the training log that commits to them."""
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -8,8 +10,9 @@ from typing import Any
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex_of_file
 from kolm.errors import ArtifactError, SpecError
+from kolm.files import read_bytes
 from kolm.lock import LockedChoices
-from kolm.modules import Buffer, Parameter
+from kolm.modules import Buffer, ModuleManifest, Parameter
 from kolm.receipt import data_counts
 from kolm.spec import CompileSpec, VLMTrainConfig, parse_spec
 from kolm.tensors import read_header, read_tensors
@@ -34,6 +37,13 @@ _SAME_IN_RECEIPT = (
 """Settings that the training block repeats from the lock."""
 
 
+def _resolves(asked: str | None, commit: str | None) -> bool:
+    """Say whether a branch, tag or commit of a hub model can have been this commit."""
+    if asked is None or asked == commit:
+        return True
+    return commit is not None and not re.fullmatch("[0-9a-f]{40}", asked)
+
+
 def spec(case: Case) -> Finding:
     """(9) The lock resolves this spec, and the receipt repeats what the lock says."""
     manifest, lock = case.artifact.manifest, case.artifact.lock
@@ -41,7 +51,7 @@ def spec(case: Case) -> Finding:
     _locked(lock.base == manifest.base, "base")
     _locked((asked.name, asked.task) == (manifest.name, manifest.task), "name and task")
     _locked(asked.base.model == manifest.base.model, "base.model")
-    _locked(asked.base.revision in (None, manifest.base.revision), "base.revision")
+    _locked(_resolves(asked.base.revision, manifest.base.revision), "base.revision")
     settings = asked.train.model_dump(mode="json")
     odd = _differences(settings, lock.config)
     _locked(not odd, f"train.{', train.'.join(odd)}")
@@ -64,8 +74,11 @@ def _check_choices(asked: VLMTrainConfig, chosen: LockedChoices) -> None:
     _locked(asked.device.partition(":")[0] in ("auto", chosen.device), "train.device")
     _locked(asked.dtype in ("auto", chosen.dtype), "train.dtype")
     _locked(asked.keep in (None, chosen.keep), "train.keep")
+    head = "full" if asked.parts.language == "full" else "frozen"
+    wanted = {**asked.parts.model_dump(), "head": head}
     for part, treatment in chosen.parts.items():
-        _locked(getattr(asked.parts, part, "frozen") in ("auto", treatment), f"train.parts.{part}")
+        meant = "full" if wanted[part] == "warmup" else wanted[part]
+        _locked(meant == treatment or (meant == "auto" and treatment != "lora"), f"train.parts.{part}")
 
 
 def _check_receipt(case: Case) -> None:
@@ -79,7 +92,7 @@ def _check_receipt(case: Case) -> None:
     _locked(seen.get("versions") == lock.versions, "the receipt's versions")
     _locked((seen.get("device") == "cpu") is (lock.resolved.device == "cpu"), "the receipt's device")
     _locked(seen.get("image_backend") == lock.processor.backend, "the receipt's image_backend")
-    counts = compiled.data.model_dump()
+    counts = compiled.data.model_dump(exclude={"text_overlaps"})
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
     used, dropped = compiled.train.train_examples, compiled.train.dropped_examples
     _locked(used >= 1 and used + dropped == counts["train"], "the receipt's train_examples")
@@ -131,10 +144,28 @@ def base(case: Case) -> Finding:
     for file in manifest.base.files:
         same = _digest(case.base_dir / file.path) == file.sha256
         _is_base(same, f"{file.path} is not the file that was compiled from")
+    _check_sight(case.base_dir, listed)
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)
     unused = _unused(case.base_dir, case)
-    return Finding(f"{len(paths)} files, {count} identical parameters, {unused} tensors of the base unused")
+    believed = sum(tensor.base.relation not in ("identical", "absent") for tensor in tensors)
+    other = f" and {believed} others not compared" if believed else ""
+    return Finding(
+        f"{len(paths)} files, {count} identical parameters{other}, {unused} tensors of the base unused"
+    )
+
+
+def _check_sight(directory: Path, listed: ModuleManifest) -> None:
+    """A base whose config.json describes a vision tower is not text-only, whatever the manifest lists."""
+    if listed.sees_images:
+        return
+    try:
+        config = json.loads(read_bytes(directory / "config.json", what="the base's config"))
+    except ValueError:
+        config = None
+    _is_base(isinstance(config, dict), "its config.json is not a JSON object")
+    towers = [key for key in config if "vision" in key or "visual" in key]
+    _is_base(not towers, f"config.json has {', '.join(towers)}, modules.json no such part")
 
 
 def _unused(directory: Path, case: Case) -> int:

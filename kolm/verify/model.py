@@ -1,13 +1,18 @@
 """Checks 10 to 12: what was frozen and trained, and that the adapter is what training left."""
 
+from kolm.artifact import ADAPTER, WEIGHTS
 from kolm.errors import VerificationError
 from kolm.globs import matches
-from kolm.modules import plain_name
+from kolm.modules import plain_names
 from kolm.predicates import VLMTrainBlock
 from kolm.receipt import module_summary
 from kolm.tensors import TensorInfo, read_tensors
 from kolm.verify.case import Case, Finding, require
+from kolm.verify.factors import check_factors
 from kolm.verify.peftconfig import check_config
+
+_PACKED = {4: "uint8", 8: "int8"}
+"""Type of the bytes of a quantised weight, by its bits."""
 
 
 def modules(case: Case) -> Finding:
@@ -39,6 +44,8 @@ def modules(case: Case) -> Finding:
 def _check_treatments(case: Case) -> None:
     """Lock and receipt say of each part what the manifest shows, and call the model what it is."""
     manifest, block = case.artifact.modules, case.compile.train
+    _check_sight(case)
+    _check_precision(case)
     _same(manifest.family == case.artifact.manifest.family, "modules.json is of another family")
     _same(
         isinstance(block, VLMTrainBlock) is manifest.sees_images,
@@ -48,11 +55,39 @@ def _check_treatments(case: Case) -> None:
     _same(
         (chosen.parts, chosen.servable_as) == (parts, manifest.servable_as), "the lock treats parts otherwise"
     )
+    _same(block.parts == parts, "the receipt's parts are not what was trained")
+    _same(block.servable_as == manifest.servable_as, f"it can be served as {manifest.servable_as}")
+    _same(block.left_frozen == manifest.left_frozen, "other parameters of a trained part were left frozen")
+    again = block.reopened
+    _same(
+        again is None or again.tensors == len(manifest.trainable),
+        "another number of tensors was trained than was loaded again",
+    )
     if isinstance(block, VLMTrainBlock):
-        _same(block.parts == parts, "the receipt's parts are not what was trained")
-        _same(block.servable_as == manifest.servable_as, f"it can be served as {manifest.servable_as}")
         frozen = parts.get("vision", "frozen") == "frozen"
         _same(block.freeze_vision is frozen, f"freeze_vision is said to be {not frozen}, and is not")
+
+
+def _check_sight(case: Case) -> None:
+    """A model with an image processor looks at images, and one that is shown any is not text-only."""
+    sees, locked = case.artifact.modules.sees_images, case.artifact.lock.processor
+    settings = (locked.image_processor is not None, locked.backend is not None)
+    _same(
+        settings == (sees, sees) and (sees or not locked.size),
+        "the lock's image processor does not go with a model that does, or does not, see images",
+    )
+    rows, held = case.train_set.rows, case.train_set.validation
+    shown = any(row.images for row in case.pack.rows) or any(row.images for row in (*rows, *held))
+    _same(sees or not shown, "a model without a vision tower or projector is trained or asked about pictures")
+
+
+def _check_precision(case: Case) -> None:
+    """Weights are quantised if the lock says so, in the bits that it says."""
+    asked = case.artifact.lock.config.get("quantization")
+    bits = asked.get("bits") if isinstance(asked, dict) else None
+    wanted = {dtype for width, dtype in _PACKED.items() if width == bits}
+    seen = {parameter.dtype for parameter in case.artifact.modules.parameters} & set(_PACKED.values())
+    _same(seen == wanted, "the lock quantises weights otherwise")
 
 
 def _same(holds: bool, message: str) -> None:
@@ -60,24 +95,33 @@ def _same(holds: bool, message: str) -> None:
 
 
 def adapter(case: Case) -> Finding:
-    """(11) The adapter holds exactly the trained parameters, with their digests after training."""
-    name = "adapter/adapter_model.safetensors"
-    trained = {p.name: p for p in case.artifact.modules.parameters if p.state == "trainable"}
-    with case.artifact.container.open_member(name) as handle:
+    """(11) Adapter or weights hold exactly the trained parameters, with their digests after training."""
+    artifact, manifest = case.artifact, case.artifact.modules
+    trained = {p.name: p for p in manifest.parameters if p.state == "trainable"}
+    weights = bool(artifact.members("weights"))
+    with artifact.container.open_member(WEIGHTS if weights else ADAPTER[1]) as handle:
         tensors = read_tensors(handle)
+    names = (
+        {key: key for key in tensors} if weights else plain_names(tensors, experts=manifest.expert_parameters)
+    )
+    what = "the weights" if weights else "the adapter"
     found: dict[str, TensorInfo] = {}
     for key, tensor in tensors.items():
-        plain = plain_name(key)
-        _fits(plain in trained, f"the adapter has {key}, which was not trained")
-        _fits(plain not in found, f"the adapter has {plain} twice")
+        plain = names[key]
+        _fits(plain in trained, f"{what}: {key} was not trained")
+        _fits(plain not in found, f"{what}: {plain} is there twice")
         found[plain] = tensor
     missing = sorted(trained.keys() - found.keys())
-    _fits(not missing, f"the adapter lacks {', '.join(missing[:3])}")
+    _fits(not missing, f"{what}: {', '.join(missing[:3])} is missing")
     for plain, tensor in found.items():
         parameter = trained[plain]
         form = (parameter.dtype, tuple(parameter.shape), parameter.after)
         _fits((tensor.dtype, tensor.shape, tensor.sha256) == form, f"{plain} is not what training left")
-    check_config(case.artifact)
+    check_factors(artifact)
+    if weights:
+        _fits(not any(p.before is None for p in trained.values()), "weights hold what training added")
+    else:
+        check_config(artifact)
     vision = sum(parameter.part == "vision" for parameter in trained.values())
     return Finding(f"{len(found)} tensors, {vision} of them in the vision tower")
 

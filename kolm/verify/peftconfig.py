@@ -28,11 +28,8 @@ _OFF: dict[str, Any] = {
     "layers_to_transform": None,
     "lora_bias": False,
     "megatron_config": None,
-    "target_parameters": None,
     "task_type": None,
     "trainable_token_indices": None,
-    "use_dora": False,
-    "use_rslora": False,
 }
 """Settings that change what is computed, each with the only value it may have."""
 
@@ -44,21 +41,21 @@ _LIBRARY = re.compile(r"transformers(\.[a-z0-9_]+)*", re.ASCII)
 
 
 def check_config(artifact: Artifact) -> None:
-    """Check the config, the locked modules and the rank of every factor (specs/formats/artifact.md 6).
+    """Check the config against the lock (specs/formats/artifact.md 6).
 
     Raises ArtifactError (E_SCHEMA), VerificationError (E_MODULES_ADAPTER).
     """
     config = _read(artifact)
-    asked = _asked(artifact)
+    variants = _variants(artifact)
+    asked = _asked(artifact) | {key: value for key, value in variants.items() if value}
     for key, value in asked.items():
         _fits(key in config and _is(config[key], value), f"{key} is not what was compiled")
     _check_saved(artifact, config.get("modules_to_save"))
     _check_mapping(config.get("auto_mapping"))
-    allowed = _OFF | _INERT
+    allowed = _OFF | _INERT | variants
     for key in config.keys() - asked.keys() - {"modules_to_save", "auto_mapping"}:
         values = (allowed[key],) if key in allowed else _NEUTRAL
         _fits(any(_is(config[key], value) for value in values), f"{key} has a value of its own")
-    _check_targets(artifact)
 
 
 def _read(artifact: Artifact) -> dict[str, Any]:
@@ -96,6 +93,16 @@ def _asked(artifact: Artifact) -> dict[str, Any]:
     }
 
 
+def _variants(artifact: Artifact) -> dict[str, Any]:
+    """Return the settings by which PEFT's variants of LoRA are chosen; those that are off may be absent."""
+    lock = artifact.lock
+    return {
+        "target_parameters": lock.target_parameters or None,
+        "use_dora": lock.config.get("method") == "dora",
+        "use_rslora": lock.config.get("method") == "rslora",
+    }
+
+
 def _check_saved(artifact: Artifact, modules: Any) -> None:
     """`modules_to_save` names exactly the modules that were trained in full, each with all it holds."""
     full = {p.name for p in artifact.modules.parameters if p.state == "trainable" and p.before is not None}
@@ -124,26 +131,6 @@ def _check_mapping(mapping: Any) -> None:
         fine and str(mapping["base_model_class"]).isidentifier(),
         "auto_mapping is not a class of transformers",
     )
-
-
-def _check_targets(artifact: Artifact) -> None:
-    """Factors of the locked rank are on the locked modules, which are among those the spec asks for."""
-    lock, parameters = artifact.lock, artifact.modules.parameters
-    _fits(lock.targets == sorted(set(lock.targets)), "the lock's targets are not sorted, each once")
-    plain = [plain_name(target) for target in lock.targets]
-    added = {p.name: p for p in parameters if p.before is None}
-    made = {f"{target}.lora_{factor}" for target in plain for factor in "AB"}
-    _fits(added.keys() == made, "LoRA factors are not on the locked modules")
-    asked = lock.config.get("lora_targets")
-    wanted = asked if isinstance(asked, list) else []
-    odd = [
-        t for t in plain if wanted != ["all-linear"] and not {t, t.rpartition(".")[2]} & {*map(str, wanted)}
-    ]
-    _fits(not odd, f"{', '.join(odd[:3])} is not among the spec's lora_targets")
-    for name, parameter in added.items():
-        side = 0 if name.endswith(".lora_A") else 1
-        ranks = parameter.shape[side : side + 1]
-        _fits(ranks == [lock.config.get("lora_r")], f"{name} has another rank")
 
 
 def _is(value: Any, expected: Any) -> bool:

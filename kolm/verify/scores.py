@@ -13,7 +13,10 @@ _CLOCK_SKEW = timedelta(minutes=10)
 
 
 def holdout(case: Case) -> Finding:
-    """(15) No picture of the eval pack is a picture of the training or validation set."""
+    """(15) No picture of the eval pack is a picture of the training or validation set.
+
+    Questions without pictures cannot be compared by anyone but the signer.
+    """
     overlaps = exact_overlaps(case.train_set.model_dump(), case.pack)
     if overlaps:
         first = overlaps[0]
@@ -22,10 +25,14 @@ def holdout(case: Case) -> Finding:
             check="E_HOLDOUT_LEAK",
             hint="Scores on rows that were trained on say nothing; do not rely on this artifact.",
         )
-    rows = len(case.train_set.rows)
-    return Finding(
-        f"{rows} training rows against {len(case.pack.rows)} eval rows; near duplicates not looked for"
-    )
+    rows, asked = len(case.train_set.rows), case.pack.rows
+    compared = f"{rows} training rows against {len(asked)} eval rows; near duplicates not looked for"
+    blank = sum(not row.images for row in asked)
+    if not blank:
+        return Finding(compared)
+    # Texts are committed to under a key that is never published (specs/formats/set.md 3).
+    alone = f"{blank} questions without pictures are not comparable, the gate has the signer's count"
+    return Finding(f"{compared}; {alone}", "recomputed" if blank < len(asked) else "signed only")
 
 
 def scores(case: Case) -> Finding:
@@ -37,6 +44,7 @@ def scores(case: Case) -> Finding:
         case.artifact,
         timings=[timing.model_dump() for timing in compiled.timings.rows],
         attempts=stated.attempts,
+        text_overlaps=compiled.data.text_overlaps or 0,
         pack=case.pack,
     )
     for member, value in stated.model_dump().items():

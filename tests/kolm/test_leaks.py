@@ -6,7 +6,7 @@ import pytest
 from kolm.dataset import dataset_of, set_document
 from kolm.errors import ArtifactError
 from kolm.gallery import Gallery
-from kolm.leaks import Overlap, exact_overlaps
+from kolm.leaks import Overlap, exact_overlaps, text_overlaps
 from kolm.pack import EvalPack, PackRow, pack_of
 from tests.pictures import png_of
 
@@ -67,3 +67,26 @@ def test_document_that_is_no_set_is_refused(document: dict[str, object]) -> None
     with pytest.raises(ArtifactError) as caught:
         exact_overlaps(document, pack(png_of("red")))
     assert caught.value.check == "E_SCHEMA"
+
+
+def questions(*prompts: str) -> EvalPack:
+    rows = [PackRow(f"e{n}", (), prompt, ("r",), "all") for n, prompt in enumerate(prompts)]
+    return pack_of(name="p", rows=rows, gallery=Gallery(root=Path()))
+
+
+def test_question_that_is_trained_on_word_for_word_is_found() -> None:
+    examples = dataset_of([{"prompt": "Two  and two?\n", "response": "4"}]).examples
+    assert text_overlaps(examples, questions("Two and three?", "two and TWO?")) == ["e1"]
+
+
+def test_question_is_looked_for_in_every_user_turn_and_nowhere_else() -> None:
+    turns = [("user", "Hello?"), ("assistant", "Hello."), ("user", "Two and two?"), ("assistant", "4")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    examples = dataset_of([{"messages": messages}]).examples
+    assert text_overlaps(examples, questions("Hello?", "Two and two?", "Hello.", "4")) == ["e0", "e1"]
+
+
+def test_same_question_about_a_picture_is_another_question() -> None:
+    assert text_overlaps(dataset_of([row("red")]).examples, questions("q")) == []
+    asked = pack(png_of("white"))
+    assert text_overlaps(dataset_of([{"prompt": "q", "response": "r"}]).examples, asked) == []

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from kolm.errors import ArtifactError, VerificationError
-from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
+from kolm.globs import matches
+from kolm.modules import (
+    Buffer,
+    Gradient,
+    ModuleManifest,
+    Origin,
+    Parameter,
+    adapted_by,
+    factor_name,
+    plain_name,
+    plain_names,
+)
 
 DIGEST = "ab" * 32
 OTHER = "cd" * 32
@@ -97,6 +108,66 @@ def test_one_part_trained_in_full_makes_a_result_that_is_merged():
     trained = manifest(*full)
     assert trained.treatments() == {"language": "full"}
     assert (trained.servable_as, trained.sees_images) == ("merged", False)
+
+
+def full(name: str, **changes: Any) -> Parameter:
+    return trained(name, before=DIGEST, after=OTHER, base=FILE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("more", "servable"),
+    [
+        ((), "lora"),
+        ((trained("visual.blocks.0.attn.qkv.lora_A", part="vision"),), "lora+connector"),
+        ((trained("visual.merger.mlp.0.lora_A", part="projector"),), "lora+connector"),
+        ((trained("language_model.layers.0.q_proj.lora_magnitude_vector"),), "merged"),
+        ((full("language_model.norm.weight"),), "merged"),
+        (
+            (
+                frozen("language_model.layers.0.experts.down_proj", part="language"),
+                trained("language_model.layers.0.experts.lora_A.down_proj"),
+            ),
+            "merged",
+        ),
+    ],
+    ids=["language", "vision", "projector", "dora", "full", "experts"],
+)
+def test_how_a_result_can_be_served_follows_from_what_was_trained(more: tuple[Parameter, ...], servable: str):
+    whole = manifest(*WHOLE, *more)
+    assert whole.servable_as == servable
+    whole.check()
+
+
+def test_what_a_part_trained_in_full_leaves_frozen_is_named():
+    line = frozen("image_newline", part="projector")
+    weight = full("multi_modal_projector.linear_1.weight", part="projector")
+    assert manifest(*WHOLE[:4], line, weight).left_frozen == ["image_newline"]
+    assert manifest(*WHOLE, line).left_frozen == []
+
+
+EXPERTS = "language_model.layers.0.mlp.experts"
+
+
+def test_factors_of_experts_are_told_apart_by_how_deep_they_are_wrapped():
+    order = [f"{EXPERTS}.gate_up_proj", f"{EXPERTS}.down_proj"]
+    keys = {
+        f"{WRAPPED}{EXPERTS}.base_layer.lora_A.weight": f"{EXPERTS}.lora_A.gate_up_proj",
+        f"{WRAPPED}{EXPERTS}.lora_A.weight": f"{EXPERTS}.lora_A.down_proj",
+        f"{WRAPPED}{EXPERTS}.lora_B.default.weight": f"{EXPERTS}.lora_B.down_proj",
+        f"{WRAPPED}{LAYER}.lora_A.weight": f"{LAYER}.lora_A",
+    }
+    assert plain_names(keys, experts=order) == keys
+    alone = plain_names(keys, experts=order[1:])
+    assert alone[f"{WRAPPED}{EXPERTS}.lora_A.weight"] == f"{EXPERTS}.lora_A.down_proj"
+
+
+@pytest.mark.parametrize("expert", [False, True])
+@pytest.mark.parametrize("factor", ["lora_A", "lora_magnitude_vector"])
+def test_the_name_of_a_factor_says_what_it_adapts(factor: str, expert: bool):
+    adapted = f"{EXPERTS}.down_proj"
+    name = factor_name(adapted, factor, expert=expert)
+    assert adapted_by(name) == (adapted, factor)
+    assert matches(adapted, name) is not expert
 
 
 def test_sizes_tell_added_elements_from_the_bases_own():

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kolm.errors import SpecError
-from kolm.spec import SEVEN_PROJECTIONS, Quantization, VLMTrainConfig, refuse_unsupported, unsupported
+from kolm.spec import SEVEN_PROJECTIONS, Parts, Quantization, VLMTrainConfig, refuse_unsupported, unsupported
 
 
 def test_the_documented_call_builds_a_config_with_nothing_unsupported() -> None:
@@ -36,10 +36,24 @@ def test_a_config_cannot_be_changed() -> None:
         ({"warmup_steps": 1, "warmup_ratio": 0.1}, "`warmup_steps` and `warmup_ratio` are both given"),
         ({"parts": {"vision": "full"}}, "`freeze_vision: true` contradicts `parts.vision: full`"),
         ({"quantization": Quantization()}, "`quantization` and `method: qlora` need each other"),
-        ({"method": "dora"}, "method: not supported yet: method `dora`"),
         (
-            {"bias": "all", "optim": "adamw_8bit"},
-            "bias: not supported yet: trained biases; optim: not supported",
+            {"method": "full", "parts": {"language": "lora"}},
+            "`method: full` contradicts `parts.language: lora`",
+        ),
+        ({"method": "full", "parts": {"projector": "lora"}}, "contradicts `parts.projector: lora`"),
+        (
+            {"method": "full", "lora_targets": ["q_proj"]},
+            "`lora_targets` name layers of a language tower that is `full`",
+        ),
+        (
+            {"parts": {"language": "frozen", "projector": "full"}, "lora_targets": ["mlp"]},
+            "`lora_targets` name layers of a language tower that is `frozen`",
+        ),
+        ({"parts": {"projector": "warmup"}}, "`projector_warmup_steps` and `parts.projector: warmup`"),
+        ({"parts": {"audio": "full"}}, "parts.audio: not supported yet: `full` training of the audio tower"),
+        (
+            {"bias": "all", "save_steps": 5},
+            "bias: not supported yet: trained biases; save_steps: not supported",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -49,6 +63,18 @@ def test_of_says_what_is_wrong(fields: dict, said: str) -> None:
         VLMTrainConfig.of(**fields)
     assert said in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("parts", [{}, {"projector": "frozen"}, Parts(vision="frozen"), Parts()])
+def test_method_full_trains_the_language_tower_unless_parts_says_otherwise(parts: object) -> None:
+    config = VLMTrainConfig.of(method="full", parts=parts)
+    assert config.parts.language == "full"
+    assert VLMTrainConfig(**config.model_dump()) == config
+
+
+def test_method_full_may_leave_the_language_tower_alone() -> None:
+    config = VLMTrainConfig.of(method="full", parts={"language": "frozen", "projector": "full"})
+    assert (config.parts.language, config.parts.projector) == ("frozen", "full")
 
 
 def test_of_lists_every_mistake() -> None:

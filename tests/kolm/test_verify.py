@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolm.canonical import canonical_json, parse_canonical_lines
+from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.errors import VerificationError
 from kolm.pack import pack_from_members
 from kolm.scorecard import read_rows, score_artifact
@@ -37,6 +37,20 @@ def test_an_honest_bundle_passes_every_check(report: AuditReport, bundle: Bundle
 def test_a_trained_projector_verifies(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, rows=2, projector="full")
     assert verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir).ok
+
+
+def test_a_text_only_model_passes_every_check(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, text=True)
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir)
+    assert [check.status for check in report.checks] == ["passed"] * len(CHECKS)
+    assert report.verdict == "PASS"
+    assert report.compile is not None
+    assert report.compile.vlm_train is None
+    gate = {condition.id: condition.ok for condition in report.compile.k_score.gate.conditions}
+    assert gate["image_gain"] is None
+    assert report.compile.k_score.accuracy["grey"] is None
+    holdout = report.checks[14]
+    assert (holdout.evidence, "are not comparable" in holdout.detail) == ("signed only", True)
 
 
 def test_the_checks_are_numbered_as_in_the_format_page() -> None:
@@ -111,12 +125,13 @@ def test_garbage_gives_a_report_and_never_an_exception(
 
 
 def test_a_model_without_a_vision_tower_has_no_blind_controls(tmp_path: Path) -> None:
-    def blinded(members: Members) -> None:
-        manifest = json.loads(bytes(members["modules.json"]))  # type: ignore[arg-type]
-        blind = [p for p in manifest["parameters"] if p["part"] not in ("vision", "projector")]
-        members["modules.json"] = canonical_json(manifest | {"parameters": blind})
+    def controlled(members: Members) -> None:
+        rows = parse_canonical_lines(bytes(members["eval/rows.jsonl"]), what="rows")  # type: ignore[arg-type]
+        for row in rows:
+            row["outputs"]["grey"] = row["outputs"]["base"]
+        members["eval/rows.jsonl"] = canonical_lines(rows)
 
-    artifact = make_bundle(tmp_path, rows=2, edit=blinded).facts.artifact
+    artifact = make_bundle(tmp_path, rows=2, text=True, edit=controlled).facts.artifact
     with pytest.raises(VerificationError, match="one too many"):
         read_rows(artifact, pack=pack_from_members(artifact.read))
 

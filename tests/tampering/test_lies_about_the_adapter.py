@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kolm.keys import PrivateKey
+from kolm.spec import SEVEN_PROJECTIONS
 from tests.bundles import Bundle, Members, make_bundle
 from tests.fake_model import TARGET
 from tests.tampering.lies import audit, edit_json, failed, read
@@ -74,6 +75,15 @@ def test_a_setting_that_changes_what_is_computed(
     assert failed(audit(configured(here, key, **{setting: value}))) == (11, "E_MODULES_ADAPTER")
 
 
+@pytest.mark.parametrize(("tensors", "believed"), [(2, True), (1, False), (3, False)])
+def test_how_many_tensors_were_loaded_again(
+    here: Path, key: PrivateKey, tensors: int, believed: bool
+) -> None:
+    said = {"tensors": tensors, "largest_logit": 9.5, "reloaded": 0.0, "merged": None}
+    report = audit(lie(here, key, claim=lambda claims: claims["train_block"].update(reopened=said)))
+    assert (report.checks[9].status == "passed") is believed
+
+
 @pytest.mark.parametrize("value", [None, False, "", [], {}])
 def test_a_setting_that_is_not_used_is_let_be(here: Path, key: PrivateKey, value: Any) -> None:
     adapter = audit(configured(here, key, a_setting_of_tomorrow=value)).checks[10]
@@ -113,15 +123,27 @@ def test_a_config_that_is_none(here: Path, key: PrivateKey, content: bytes) -> N
     assert failed(audit(bundle)) == (11, "E_SCHEMA")
 
 
-def test_targets_that_the_spec_does_not_ask_for(here: Path, key: PrivateKey) -> None:
+@pytest.mark.parametrize(
+    ("stands", "says"),
+    [
+        ({word: [] for word in SEVEN_PROJECTIONS}, "the lock's words are not those of lora_targets"),
+        ({}, "the lock's words are not those of lora_targets"),
+        ({"v_proj": []}, "v_proj stands for nothing"),
+        ({"v_proj": ["v_proj"]}, "v_proj does not stand for v_proj"),
+        ({"v_proj": ["k_proj", "q_proj"]}, "v_proj does not stand for k_proj, q_proj"),
+    ],
+)
+def test_targets_that_the_spec_does_not_ask_for(
+    here: Path, key: PrivateKey, stands: dict[str, list[str]], says: str
+) -> None:
     def edit(members: Members) -> None:
         text = read(members, "spec.yaml").decode()
         members["spec.yaml"] = text.replace("lora_r: 2", "lora_r: 2\n  lora_targets: [v_proj]").encode()
         edit_json(members, "spec.lock.json", lambda lock: lock["config"].update(lora_targets=["v_proj"]))
+        edit_json(members, "spec.lock.json", lambda lock: lock["resolved"].update(stands=stands))
 
     adapter = audit(lie(here, key, edit=edit)).checks[10]
-    assert adapter.code == "E_MODULES_ADAPTER"
-    assert "not among the spec's lora_targets" in adapter.detail
+    assert (adapter.code, adapter.detail) == ("E_MODULES_ADAPTER", says)
 
 
 def test_factors_of_another_rank(here: Path, key: PrivateKey) -> None:

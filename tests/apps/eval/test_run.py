@@ -10,8 +10,9 @@ from PIL import Image
 from apps.eval.run import WARM_UP, evaluate, shuffled_images
 from kolm.answers import Answer
 from kolm.errors import EvalError
+from kolm.gallery import Gallery
 from kolm.images import to_png
-from kolm.pack import EvalPack, load_pack
+from kolm.pack import EvalPack, PackRow, load_pack, pack_of
 
 GREY = (128, 128, 128)
 
@@ -75,6 +76,22 @@ def test_each_row_holds_four_outputs_with_their_scores(pack: EvalPack):
         assert (row["prompt_tokens"], row["image_tokens"], row["patches"]) == (20, 9, 36)
     assert len(outputs.base_ns) == len(outputs.tuned_ns) == len(pack.rows)
     assert all(ns > 0 for ns in outputs.base_ns + outputs.tuned_ns)
+
+
+def test_without_any_image_there_are_no_blind_controls():
+    asked: list[str] = []
+
+    class Echo:
+        def ask(self, turns: Sequence, images: Sequence, *, max_new_tokens: int) -> Answer:
+            assert not images
+            asked.append(turns[-1].text)
+            return Answer("4", tokens=1, finish="stop", prompt_tokens=9, image_tokens=0, patches=0)
+
+    rows = [PackRow(f"q{n}", (), f"{n} and {n}?", ("4",), "all") for n in range(4)]
+    pack = pack_of(name="sums", rows=rows, gallery=Gallery(root=Path()))
+    outputs = evaluate(lambda: Echo(), lambda: Echo(), pack, metrics={"all": "exact@1"}, max_new_tokens=4)
+    assert [sorted(row["outputs"]) for row in outputs.rows] == [["base", "tuned"]] * len(rows)
+    assert len(asked) == 2 * (WARM_UP + len(rows))
 
 
 def test_questions_are_asked_a_few_times_before_anything_is_timed(pack: EvalPack):

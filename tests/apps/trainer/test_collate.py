@@ -1,5 +1,8 @@
 """Rows as tensors: what is supervised, what is cut, what is refused."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from apps.trainer.collate import IGNORE, Encoder, OverlongError, collate
 from apps.trainer.load import meta_model
 from apps.trainer.processor import load_processor
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import DataError, TrainError
+from kolm.errors import DataError, SpecError, TrainError
 from kolm.spec import VLMTrainConfig
 
 PICTURE = Image.new("RGB", (64, 64), (200, 10, 10))
@@ -139,3 +142,57 @@ def test_text_only_rows_can_stand_beside_rows_with_images(encoder: Encoder):
     assert all(
         batch[k].shape[0] == 2 for k in batch if k in ("attention_mask", "mm_token_type_ids", "labels")
     )
+
+
+def test_a_response_that_begins_inside_the_prompts_last_token_is_refused_by_name(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+):
+    open_ended = "{% for m in messages %}{{ m['content'][0]['text'] }}{% endfor %}"
+    monkeypatch.setattr(encoder.processor, "chat_template", open_ended)
+    turns = [{"role": "user", "content": "Wh"}, {"role": "assistant", "content": "ich digit is it?"}]
+    with pytest.raises(DataError, match="row-000001: the first token of a response reaches back"):
+        encode(encoder, {"messages": turns})
+
+
+def test_another_checkpoints_processor_is_noticed_by_its_placeholders(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+):
+    """Half as many tokens per side as the model makes features: it would train on shifted images."""
+    sizes = (
+        {"merge_size": 4, "patch_size": encoder.processor.image_processor.patch_size // 2}
+        if hasattr(encoder.processor.image_processor, "merge_size")
+        else {}
+    )
+    for name, size in sizes.items():
+        monkeypatch.setattr(encoder.processor.image_processor, name, size)
+    if not sizes:
+        monkeypatch.setattr(encoder.processor, "patch_size", 24)
+    with pytest.raises(DataError, match=r"row-000001: \d+ image placeholders for \d+ image features"):
+        encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
+
+
+def test_a_processor_that_leaves_an_input_out_is_refused(encoder: Encoder, monkeypatch: pytest.MonkeyPatch):
+    wanting = replace(encoder.family, required_inputs=("mm_token_type_ids", "image_depths"))
+    monkeypatch.setattr(encoder, "family", wanting)
+    with pytest.raises(TrainError, match=r"returns no (mm_token_type_ids|image_depths)"):
+        encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
+
+
+def test_a_family_with_a_decoder_of_its_own_is_refused(encoder: Encoder):
+    decoding = replace(encoder.family, labels="decoder")
+    with pytest.raises(SpecError, match="not supported yet") as error:
+        Encoder(encoder.processor, encoder.model_config, decoding)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(("name", "patch"), [("qwen2_vl", 8), ("qwen3_vl", 8), ("glm4v", 8)])
+@pytest.mark.parametrize("limits", [{"max_pixels": 1024}, {"min_pixels": 3000, "max_pixels": 5000}])
+def test_pixel_limits_take_effect(tiny: Callable[[str], Path], name: str, patch: int, limits: dict[str, int]):
+    """They are edges of `size`, and two families mean two things by them."""
+    base = find_base(tiny(name), model=name)
+    assert base.family.pixel_limits
+    processor = load_processor(base, **limits)
+    made = processor.image_processor([Image.new("RGB", (400, 300))], return_tensors="pt")
+    pixels = int(made["image_grid_thw"].prod()) * patch**2
+    assert limits.get("min_pixels", 0) <= pixels <= limits["max_pixels"]
+    assert pixels > limits["max_pixels"] / 4

@@ -43,7 +43,7 @@ def test_the_saved_adapter_answers_and_the_base_alone_is_unchanged(run: str, req
     base = open_model(chosen.trainer.base, CONFIG)
     before = answers(base)
     tuned = open_model(
-        chosen.trainer.base, CONFIG, adapter=chosen.result.adapter_dir, manifest=chosen.result.manifest
+        chosen.trainer.base, CONFIG, trained=chosen.result.adapter_dir, manifest=chosen.result.manifest
     )
     answers(tuned)
     with tuned.model.disable_adapter():
@@ -67,5 +67,5 @@ def test_an_adapter_that_loads_only_in_part_is_refused(qwen: Run, tmp_path: Path
     lost = sorted(weights)[0]
     del weights[lost]
     save_file(weights, folder / "adapter_model.safetensors")
-    with pytest.raises(EvalError, match="did not load as they were saved"):
-        open_model(qwen.trainer.base, CONFIG, adapter=folder, manifest=qwen.result.manifest)
+    with pytest.raises(EvalError, match="1 missing"):
+        open_model(qwen.trainer.base, CONFIG, trained=folder, manifest=qwen.result.manifest)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.trainer.run import CompiledModel, answer_table
+from apps.trainer.run import CompiledModel, answer_table, unpack
+from kolm.artifact import Artifact
 from kolm.container import Container, write_container
 from kolm.errors import DataError, VerificationError
 from tests.bundles import make_bundle
@@ -14,6 +15,8 @@ from tests.bundles import make_bundle
 
 class Parrot:
     """Answers with the question and the pictures it was shown."""
+
+    sees_images = True
 
     def ask(self, images, prompt, *, root=None):
         return f"{prompt} {','.join(map(str, images))}"
@@ -61,6 +64,10 @@ BAD_ROWS = {
     "empty prompt": ('{"image": "a.png", "prompt": ""}', "needs an image and a prompt"),
     "prompt that is no text": ('{"image": "a.png", "prompt": 3}', "prompt is not text"),
     "one thing said twice": ('{"image": "a.png", "images": "b.png", "prompt": "?"}', "says the same"),
+    "an answer already": (
+        '{"image": "a.png", "prompt": "?", "response": "two"}',
+        "it has a `response` column",
+    ),
     "half a surrogate": ('{"image": "a.png", "prompt": "?", "note": "\\ud800"}', "surrogate"),
 }
 
@@ -106,3 +113,11 @@ def test_members_that_the_manifest_does_not_list_are_never_loaded(tmp_path: Path
     with pytest.raises(VerificationError) as caught, CompiledModel.open(tmp_path / "changed.kolm"):
         pytest.fail("it must not open")
     assert caught.value.check == "E_MEMBER_DIGEST"
+
+
+def test_members_of_any_size_are_unpacked_as_they_are(tmp_path: Path):
+    artifact = Artifact.open(make_bundle(tmp_path, rows=2).artifact_path)
+    (tmp_path / "folder").mkdir()
+    unpack(artifact, tmp_path / "folder", roles=("adapter", "weights"))
+    held = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    assert held == {Path(name).name: artifact.read(name) for name in artifact.members("adapter")}

@@ -283,7 +283,7 @@ def test_torchs_settings_are_as_they_were_afterwards(qwen: Run):
     ("settings", "says"),
     [
         ({"projector_lr": 1e-3}, "projector_lr has no effect"),
-        ({"method": "dora"}, "not supported yet"),
+        ({"bias": "all"}, "not supported yet"),
         ({"device": "cuda"}, "cannot be loaded"),
         ({"attn_implementation": "flash_attention_2"}, "cannot be loaded"),
     ],
