@@ -43,7 +43,9 @@ def table() -> str:
         for family in families()
         if family.trainer == "vlm"
     ]
-    return "\n".join(["| family | projector unless told otherwise | what the tests run |", "|---|---|---|", *rows])
+    return "\n".join(
+        ["| family | projector unless told otherwise | what the tests run |", "|---|---|---|", *rows]
+    )
 
 
 def projector(family: Family) -> str:

@@ -1,22 +1,23 @@
-"""From examples to batches: chat template, images, labels on assistant tokens only.
+"""From examples to rows of tensors: chat template, images, labels on assistant tokens only.
 
 Every key that the processor returns is passed on. Rows are encoded once, before training, so that a
 row that cannot be trained on is found before the first step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from apps.trainer.batch import IGNORE, Row, batched, collate
 from apps.trainer.families import Family, ImageCost
 from apps.trainer.foreign import translated
+from apps.trainer.marks import end_tokens, image_texts
+from apps.trainer.tokenizer import TODAY
 from kolm.dataset import Dataset, Example, ImagePart, TextPart, Turn
-from kolm.errors import DataError, TrainError
+from kolm.errors import DataError, SpecError, TrainError
 from kolm.spec import VLMTrainConfig
 
-IGNORE = -100
-"""Label of a position that no loss is computed on (torch's `ignore_index`)."""
-
+__all__ = ["IGNORE", "Encoder", "OverlongError", "Row", "batched", "collate", "refuse_decoder"]
 
 _REFUSED = "look at its text and images, and at the base's chat template"
 
@@ -25,41 +26,35 @@ class OverlongError(DataError):
     """A row does not fit, even with its prompt cut."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One example as tensors of a batch of one."""
-
-    id: str
-    inputs: dict[str, Any]
-    """What the processor returned: `input_ids` (1, length), `pixel_values`, ..."""
-    labels: Any
-    """(1, length); `IGNORE` except on assistant tokens."""
-    cost: ImageCost
-    truncated: bool = False
-
-    @property
-    def length(self) -> int:
-        """Tokens of the row, image tokens included."""
-        return int(self.inputs["input_ids"].shape[1])
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the row's tensors take."""
-        return sum(int(t.numel()) * int(t.element_size()) for t in (*self.inputs.values(), self.labels))
+def refuse_decoder(family: Family) -> None:
+    """Refuse a family whose labels do not stand behind its prompts. Raises SpecError."""
+    if family.labels != "causal":
+        raise SpecError(
+            f"not supported yet: {family.name} writes its answer with a decoder of its own",
+            hint="choose a base whose answer follows its prompt; `kolm models` lists them",
+        )
 
 
 class Encoder:
-    """Turns examples of one base into rows."""
+    """Turns examples of one base into rows.
+
+    Raises SpecError for a family whose labels do not stand behind its prompts.
+    """
 
     def __init__(self, processor: Any, model_config: Any, family: Family) -> None:
+        refuse_decoder(family)
         self.processor = processor
         self.model_config = model_config
         self.family = family
+        self._literals = image_texts(processor, family)
+        self._ends = end_tokens(processor.tokenizer, model_config)
 
     def prompt(
         self, turns: Sequence[Turn], images: Sequence[Any], *, what: str = "the question"
     ) -> dict[str, Any]:
         """Encode turns up to where the assistant speaks; returns a batch of one. Raises DataError."""
+        self._check_sight(images, what=what)
+        self._check_texts(turns, what=what)
         with translated(f"{what}: the processor refuses it", hint=_REFUSED, error=DataError):
             return self._process(self._render(turns, ask=True), images)
 
@@ -68,6 +63,8 @@ class Encoder:
 
         Raises DataError for a row that cannot be trained on.
         """
+        self._check_sight(example.images, what=f"row {example.id}")
+        self._check_texts(example.messages, what=f"row {example.id}")
         images = [dataset.image(cid) for cid in example.images]
         if len(images) > config.max_images_per_example:
             raise DataError(
@@ -85,6 +82,24 @@ class Encoder:
         """Count image tokens and patches of a batch of one."""
         return self.family.image_cost(inputs, self.model_config)
 
+    def _check_sight(self, images: Sequence[Any], *, what: str) -> None:
+        """Refuse images that a text-only model would never see."""
+        if images and not self.family.sees_images:
+            raise DataError(
+                f"{what}: shows an image, and {self.family.name} reads text only",
+                hint="leave the row out, or choose a vision-language base",
+            )
+
+    def _check_texts(self, turns: Sequence[Turn], *, what: str) -> None:
+        """Refuse a text that the processor would take for the place of an image."""
+        texts = [part.text for turn in turns for part in turn.content if isinstance(part, TextPart)]
+        found = sorted(literal for literal in self._literals if any(literal in text for text in texts))
+        if found:
+            raise DataError(
+                f"{what}: its text holds {found[0]!r}, which {self.family.name} reads as part of an image",
+                hint="take it out; where an image stands is said by the order of a turn's parts",
+            )
+
     def _encode(self, example: Example, images: Sequence[Any]) -> Row:
         turns = example.messages
         inputs = self._process(self._render(turns), images)
@@ -92,36 +107,64 @@ class Encoder:
         labels = inputs["input_ids"].new_full(inputs["input_ids"].shape, IGNORE)  # [1, L]
         for index, turn in enumerate(turns):
             if turn.role == "assistant":
-                start = self._length(turns[:index], images, inputs, ask=True)
-                end = self._length(turns[: index + 1], images, inputs)
+                start = self._length(example, index, images, inputs, ask=True)
+                end = self._length(example, index + 1, images, inputs)
                 labels[0, start:end] = inputs["input_ids"][0, start:end]
                 self._stop_at_end_of_turn(labels, start, end)
         if bool((labels == IGNORE).all()):
             raise DataError(
                 f"row {example.id}: no assistant token to learn from", hint="is the response empty?"
             )
-        return Row(id=example.id, inputs=inputs, labels=labels, cost=self.cost(inputs))
+        apart = None if self.family.mixes_text else len(images)
+        return Row(id=example.id, inputs=inputs, labels=labels, cost=self.cost(inputs), apart=apart)
 
     def _length(
-        self, turns: Sequence[Turn], images: Sequence[Any], inputs: dict[str, Any], *, ask: bool = False
+        self,
+        example: Example,
+        count: int,
+        images: Sequence[Any],
+        inputs: dict[str, Any],
+        *,
+        ask: bool = False,
     ) -> int:
-        """Tokens of these first turns, checked to be a prefix of the whole row."""
+        """Tokens of the first `count` turns, checked to be a prefix of the whole row."""
+        turns, whole = example.messages[:count], inputs["input_ids"][0].tolist()
+        if count == len(example.messages):
+            return len(whole)
         used = sum(isinstance(part, ImagePart) for turn in turns for part in turn.content)
-        ids = self._process(self._render(turns, ask=ask), images[:used])["input_ids"][0].tolist()
-        length = len(ids)
-        if ids != inputs["input_ids"][0, :length].tolist():
-            raise TrainError(
-                "the chat template renders earlier turns differently once later turns follow",
-                hint="assistant tokens cannot be told apart; use a template that only appends",
+        text = self._render(turns, ask=ask)
+        ids = self._process(text, images[:used])["input_ids"][0].tolist()
+        if ids == whole[: len(ids)]:
+            return len(ids)
+        if self._render(example.messages).startswith(text):
+            if (found := self._boundary(text, images, used, whole)) is not None:
+                return found
+            raise DataError(
+                f"row {example.id}: the first token of a response reaches back into the prompt",
+                hint="take the spaces or line breaks from the response's beginning",
             )
-        return length
+        raise TrainError(
+            "the chat template renders earlier turns differently once later turns follow",
+            hint="assistant tokens cannot be told apart; use a template that only appends",
+        )
+
+    def _boundary(self, text: str, images: Sequence[Any], used: int, whole: list[int]) -> int | None:
+        """Where the first turns end in a row whose images cost otherwise when some are left out.
+
+        LLaVA-OneVision cuts an image into tiles only where it is alone in its row. The images of later turns
+        are put behind the text; None when the text's own tokens are not those of the row.
+        """
+        if used == len(images) or not isinstance(place := getattr(self.processor, "image_token", None), str):
+            return None
+        ids = self._process(text + place * (len(images) - used), images)["input_ids"][0].tolist()
+        common = next(i for i, (a, b) in enumerate(zip([*ids, -1], [*whole, -2], strict=False)) if a != b)
+        return common if common < len(ids) and ids[common] == self._image_token() else None
 
     def _stop_at_end_of_turn(self, labels: Any, start: int, end: int) -> None:
         """Unlabel what the template puts behind the end-of-turn token, such as a line break."""
-        eos = self.processor.tokenizer.eos_token_id
-        ends = (labels[0, start:end] == eos).nonzero()
-        if len(ends):
-            labels[0, start + int(ends[-1]) + 1 : end] = IGNORE
+        ends = [i for i in range(start, end) if int(labels[0, i]) in self._ends]
+        if ends:
+            labels[0, ends[-1] + 1 : end] = IGNORE
 
     def _check_inputs(self, example: Example, inputs: dict[str, Any], images: Sequence[Any]) -> None:
         if not images:
@@ -141,9 +184,11 @@ class Encoder:
             )
 
     def _image_token(self) -> int:
-        config = self.model_config
-        token = getattr(config, "image_token_id", None)
-        return int(token if token is not None else config.image_token_index)
+        """Id of the token that stands where a feature row goes."""
+        sources = (self.model_config, "image_token_id"), (self.model_config, "image_token_index")
+        more = (self.model_config, "media_placeholder_token_id"), (self.processor, "image_token_id")
+        found = [getattr(source, name, None) for source, name in (*sources, *more)]
+        return int(next(token for token in found if token is not None))
 
     def _shorten(self, example: Example, row: Row, limit: int) -> Example:
         """Cut the end off the longest user or system text, at least one character.
@@ -195,33 +240,14 @@ class Encoder:
         ]
         if not messages:
             return ""
-        return str(self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask))
+        # Idefics' processor takes no template of its own
+        source = self.processor if getattr(self.processor, "chat_template", "") is not None else None
+        render = (source or self.processor.tokenizer).apply_chat_template
+        return str(render(messages, tokenize=False, add_generation_prompt=ask, date_string=TODAY))
 
     def _process(self, text: str, images: Sequence[Any]) -> dict[str, Any]:
-        pictures = {"images": list(images)} if images else {}
-        return dict(self.processor(text=[text], **pictures, return_tensors="pt"))
-
-
-def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:
-    """Join rows to one batch: sequences padded on the right, image tensors joined along dimension 0.
-
-    Returns the processor's keys and `labels`, sequences as (batch, longest).
-    """
-    import torch
-
-    longest = max(row.length for row in rows)
-    fill = {"input_ids": pad_token}
-    batch = {}
-    for key in dict.fromkeys(key for row in rows for key in row.inputs):
-        tensors = [row.inputs[key] for row in rows if key in row.inputs]
-        if all(t.shape[:2] == (1, row.length) for t, row in zip(tensors, rows, strict=False)):
-            tensors = [_pad(t, longest, fill.get(key, 0)) for t in tensors]
-        batch[key] = torch.cat(tensors)
-    batch["labels"] = torch.cat([_pad(row.labels, longest, IGNORE) for row in rows])
-    return batch
-
-
-def _pad(tensor: Any, length: int, value: int) -> Any:
-    import torch
-
-    return torch.nn.functional.pad(tensor, (0, length - tensor.shape[1]), value=value)
+        options: dict[str, Any] = {"images": [list(images)]} if images else {}
+        begin = getattr(self.processor.tokenizer, "bos_token", None)
+        if self.family.sees_images and begin and text.startswith(begin):
+            options["add_special_tokens"] = False  # the template has written it already
+        return dict(self.processor(text=[text], **options, return_tensors="pt"))
