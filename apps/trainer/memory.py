@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from apps.trainer.families import Part
 from apps.trainer.meter import Work
 from apps.trainer.plan import Plan
 from apps.trainer.rehearsal import Rehearsal, moments
@@ -104,11 +103,6 @@ def from_shapes(
     )
 
 
-def vision_from_shapes(plan: Plan, *, patches: int) -> Work:
-    """Estimate the work of a frozen vision tower from its parameters."""
-    return Work(flops=2 * plan.elements("vision", "projector") * patches)
-
-
 def _trained_bytes(plan: Plan, width: int) -> int:
     """Bytes of LoRA factors, which PEFT keeps in float32, and of what is trained in full."""
     own = sum(math.prod(s) for n, s in plan.shapes.items() if plan.states[n] == "trainable")
@@ -129,8 +123,3 @@ def _layers(names: Any) -> int:
                 found.setdefault(".".join(pieces[:i]), set()).add(piece)
                 break
     return max((len(numbers) for numbers in found.values()), default=0)
-
-
-def part_bytes(plan: Plan, *parts: Part) -> int:
-    """Bytes of parts in the type they are loaded in."""
-    return _WIDTH[plan.dtype] * plan.elements(*parts)

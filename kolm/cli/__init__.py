@@ -9,6 +9,7 @@ import typer
 from kolm.cli import (
     capture,
     compile,
+    doctor,
     export,
     init,
     inspect,
@@ -43,6 +44,7 @@ app.command("pull")(store.pull)
 app.command("search")(store.search)
 app.command("models")(models.models)
 app.command("schema")(schema.schema)
+app.command("doctor")(doctor.doctor)
 app.add_typer(capture.app, name="capture")
 app.add_typer(registry.app, name="registry")
 app.add_typer(key.app, name="key")

@@ -30,7 +30,7 @@ from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, load_spec
 from kolm.tensors import read_header
 from tests.digits import LLAVA, QWEN, rows
-from tests.training import BRIEF, Run
+from tests.training import BRIEF, Run, train
 
 
 def saved_by(run: Run) -> Path:
@@ -52,6 +52,18 @@ def test_the_saved_file_has_the_size_that_was_planned_to_the_byte(run: str, base
     assert planned.tensor_bytes == sum(entry.bytes for entry in tensors)
     assert planned.parameters == sum(math.prod(entry.shape) for entry in tensors)
     assert planned.tensors == len(tensors)
+    assert planned.tensor_bytes + planned.header_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": "full", "parts": {"language": "full"}}, {"method": "dora", "parts": {"projector": "lora"}}],
+    ids=["full", "dora"],
+)
+def test_other_methods_save_what_was_planned_too(settings: dict[str, Any], tmp_path: Path):
+    brief = {**settings, "max_steps": 1, "num_train_epochs": 1}
+    path = saved_by(train(QWEN, tmp_path, count=16, **brief))
+    planned = saved_size(stage_of(QWEN, **brief).saved())
     assert planned.tensor_bytes + planned.header_bytes == path.stat().st_size
 
 
