@@ -74,7 +74,7 @@ class Gallery:
         source = self._sources[cid]
         if isinstance(source, bytes):
             return source
-        data = self._file_bytes(source, what=str(source))
+        data = self._file_bytes(source)
         if cid_of(data) != cid:
             raise DataError(f"{source} has changed: it is not {cid}", hint="put the picture back as it was")
         return data
@@ -118,15 +118,15 @@ class Gallery:
     def _from_file(self, path: Path) -> CID:
         place = self._root / path
         if place not in self._read:
-            data = self._file_bytes(place, what=str(path))
+            data = self._file_bytes(place)
             self._read[place] = self._keep(data, what=str(path), source=place)
         return self._read[place]
 
-    def _file_bytes(self, path: Path, *, what: str) -> bytes:
+    def _file_bytes(self, path: Path) -> bytes:
         try:
             return read_bytes(path, what="image", max_bytes=self._limits.max_bytes)
         except (StorageError, ArtifactError) as err:
-            raise DataError(f"{what}: {err.message}", hint=err.hint) from err
+            raise DataError(err.message, hint=err.hint) from err
 
     def _keep(self, data: bytes, *, what: str = "embedded image", source: Path | None = None) -> CID:
         cid = cid_of(data)

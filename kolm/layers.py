@@ -4,6 +4,7 @@ The words `attention` and `mlp` of `train.lora_targets` mean these layers. The t
 auditor checks the result, so both read the names by the same rules.
 """
 
+import itertools
 import re
 from typing import Literal
 
@@ -22,6 +23,10 @@ _ROUTERS = ("router", "gate")
 _PROJECTIONS = ("gate_proj", "up_proj", "down_proj", "gate_up_proj")
 _BARE = {"fc1": "mlp", "fc2": "mlp", "intermediate": "mlp", "output": "mlp"}
 """Components that say `mlp` where no other says anything: OPT's and BART's layers, BERT's."""
+
+_EXPERTS = re.compile(r".*experts?", re.IGNORECASE)
+_SIGHT = re.compile(r"vision|visual|image", re.IGNORECASE)
+_TEXT = re.compile(r"language|text", re.IGNORECASE)
 
 
 def kind_of(layer: str) -> Kind:
@@ -46,3 +51,21 @@ def stands_for(layer: str, *, word: str, leaves: list[str]) -> bool:
     if word in WORDS and word != "experts":
         return kind != "router" and word in ("all-linear", kind)
     return bool({layer, layer.rpartition(".")[2]} & {*leaves})
+
+
+def holds_experts(parameter: str) -> bool:
+    """Return whether the module that holds a parameter of this name is one of experts."""
+    module = parameter.rpartition(".")[0].rpartition(".")[2]
+    return _EXPERTS.fullmatch(module) is not None
+
+
+def speaks_of_sight(parameter: str) -> bool:
+    """Return whether a parameter's name puts it into a vision tower or a projector.
+
+    The first component before a number that speaks of images or of text decides: a language tower can have
+    experts or factors for images.
+    """
+    for component in itertools.takewhile(lambda part: not part.isdigit(), parameter.split(".")):
+        if _SIGHT.search(component) or _TEXT.search(component):
+            return _SIGHT.search(component) is not None
+    return False

@@ -6,15 +6,15 @@ of LoRA factors. A manifest is written from what a live model was seen to be, ne
 """
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.errors import VerificationError
 from kolm.globs import expand, summarise
+from kolm.names import MAGNITUDE, adapted_by
 from kolm.schema import Closed, Hex, read_model
 
 Part = Literal["vision", "projector", "language", "audio", "head"]
@@ -32,12 +32,6 @@ in full, DoRA's magnitudes and factors of 3-D expert weights."""
 
 Relation = Literal["identical", "cast", "stacked", "quantised", "tied", "absent"]
 """How a parameter's first value came from the base's files; `absent` means it is not in them."""
-
-MAGNITUDE = "lora_magnitude_vector"
-"""What DoRA adds beside the two factors: one number for each output of the layer."""
-
-_LORA_FACTOR = re.compile(r"\.(lora_[A-Za-z_]+)(?:\.default)?(?:\.weight)?$")
-_WRAPPER = re.compile(r"\.(?:base_layer|original_module|modules_to_save\.default)(?=\.|$)")
 
 
 class Origin(Closed):
@@ -174,6 +168,20 @@ class ModuleManifest(Closed):
         return "lora" if all(p.before is None for p in trained) else "full"
 
     @property
+    def dtype(self) -> str:
+        """Type of most of the base's weights as they were loaded, quantised ones aside; "" for none."""
+        sizes: Counter[str] = Counter()
+        for parameter in self.parameters:
+            if parameter.before is not None and "int" not in parameter.dtype:
+                sizes[parameter.dtype] += parameter.elements
+        return max(sizes, key=lambda dtype: sizes[dtype], default="")
+
+    @property
+    def vision_frozen(self) -> bool:
+        """Whether nothing in the vision tower was trained; so it is where there is none."""
+        return self.treatments().get("vision", "frozen") == "frozen"
+
+    @property
     def servable_as(self) -> Servable:
         """How the result can be served (specs/formats/modules.md 4)."""
         if "full" in self.treatments().values() or self.expert_parameters:
@@ -222,60 +230,6 @@ class ModuleManifest(Closed):
         """Names of frozen parameters and of buffers whose digests before and after differ."""
         frozen = [p.name for p in self.parameters if p.state == "frozen" and p.before != p.after]
         return frozen + [b.name for b in self.buffers if b.before != b.after]
-
-
-def plain_name(key: str) -> str:
-    """Return the manifest name for a parameter name of a PEFT model or for a key of its adapter file.
-
-    `base_model.model.model.language_model.layers.0.q_proj.lora_A.default.weight` becomes
-    `language_model.layers.0.q_proj.lora_A`.
-    """
-    name = key.removeprefix("base_model.model.")
-    name = _LORA_FACTOR.sub(r".\1", name)
-    return _WRAPPER.sub("", name).removeprefix("model.")
-
-
-def plain_names(keys: Iterable[str], *, experts: Sequence[str] = ()) -> dict[str, str]:
-    """Return {key: manifest name} of an adapter's keys.
-
-    `experts` are the manifest names of 3-D parameters that have factors, in the model's order. PEFT wraps the
-    module that holds them once for each, the first innermost, so the number of `base_layer` before a factor
-    says whose it is: `experts.base_layer.lora_A` and `experts.lora_A` become
-    `experts.lora_A.gate_up_proj` and `experts.lora_A.down_proj`.
-    """
-    wrapped: dict[str, list[str]] = {}
-    for name in experts:
-        wrapped.setdefault(name.rpartition(".")[0], []).insert(0, name)
-    return {key: _beside(key, wrapped) for key in keys}
-
-
-def _beside(key: str, wrapped: Mapping[str, Sequence[str]]) -> str:
-    """Return a key's manifest name; `wrapped` lists each expert module's parameters, the outermost first."""
-    name = plain_name(key)
-    owner, _, factor = name.rpartition(".")
-    depth = key.count(".base_layer.")
-    if owner in wrapped and factor.startswith("lora_") and depth < len(wrapped[owner]):
-        return factor_name(wrapped[owner][depth], factor, expert=True)
-    return name
-
-
-def factor_name(adapted: str, factor: str, *, expert: bool = False) -> str:
-    """Return the manifest name of what training added to a layer, or to a 3-D expert parameter.
-
-    The latter puts the factor first: `experts.lora_A.down_proj`, because a pattern that covers the frozen
-    `experts.down_proj` covers everything below it too.
-    """
-    if not expert:
-        return f"{adapted}.{factor}"
-    module, _, leaf = adapted.rpartition(".")
-    return f"{module}.{factor}.{leaf}"
-
-
-def adapted_by(name: str) -> tuple[str, str]:
-    """Return (what is adapted, factor) of an added parameter's name: the inverse of `factor_name`."""
-    owner, _, leaf = name.rpartition(".")
-    above, _, factor = owner.rpartition(".")
-    return (f"{above}.{leaf}", factor) if factor.startswith("lora_") else (owner, leaf)
 
 
 def _few(names: Iterable[str]) -> str:

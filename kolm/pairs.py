@@ -35,6 +35,9 @@ _FOREIGN_PARTS = {
 }  # fmt: skip
 
 
+_FOREIGN_FIELDS = {"audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A row that was not taken, and why."""
@@ -151,6 +154,8 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in record.items():
         field = ALIASES.get(name, name)
+        if field in _FOREIGN_FIELDS:
+            raise refused(f"field {field!r}: {_FOREIGN_FIELDS[field]} is not trained on")
         if field not in FIELDS:
             raise refused(f"unknown field {str(name)[:80]!r}, known are {', '.join((*FIELDS, *ALIASES))}")
         if field in fields:

@@ -5,145 +5,25 @@ Nothing appears in the output folder before everything that belongs together is 
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kolm.artifact import Artifact, write_artifact
 from kolm.attempts import count_attempt
 from kolm.canonical import canonical_json, canonical_lines
 from kolm.cid import CID, sha256_hex
-from kolm.dataset import Dataset
+from kolm.collaborators import Evaluate, Job, Outputs, Trained, Voice
 from kolm.files import make_folder, read_bytes, replace_all, staging, write_atomic
 from kolm.inputs import Inputs
 from kolm.keys import PrivateKey
-from kolm.modules import ModuleManifest
-from kolm.pack import EvalPack, pack_members
+from kolm.pack import pack_members
 from kolm.receipt import Block, CompileFacts, build_receipt
 from kolm.scorecard import score_artifact
 from kolm.spec import LoadedSpec
 from kolm.trainlog import base_digest, effective_seed
-
-
-class Trained(Protocol):
-    """What training left behind; see `apps.trainer.vlm.TrainResult`."""
-
-    @property
-    def adapter_dir(self) -> Path:
-        """Folder of what was trained: `adapter`, or `weights` where no adapter was."""
-
-    @property
-    def manifest(self) -> ModuleManifest:
-        """Every parameter as it was seen."""
-
-    @property
-    def log(self) -> bytes:
-        """The step log."""
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Counts and losses; `steps_ns` are wall times in nanoseconds."""
-
-
-class Job(Protocol):
-    """A trainer that has found the base of one spec and planned its freeze; see `apps.trainer.job`."""
-
-    @property
-    def family(self) -> str:
-        """Name of the base's family."""
-
-    @property
-    def sees_images(self) -> bool:
-        """Whether the base looks at images; if not, rows hold text alone and the block is `text_train`."""
-
-    @property
-    def base_identity(self) -> dict[str, Any]:
-        """The base as a manifest names it."""
-
-    @property
-    def targets(self) -> list[str]:
-        """Full names of the modules that get LoRA factors."""
-
-    @property
-    def target_parameters(self) -> list[str]:
-        """Full names of the 3-D parameters that get LoRA factors."""
-
-    @property
-    def resolved(self) -> dict[str, Any]:
-        """What the settings that say `auto` mean here: device, dtype, keep, parts, servable_as."""
-
-    @property
-    def cost(self) -> dict[str, int]:
-        """Parameter counts behind the C axis."""
-
-    @property
-    def processor(self) -> dict[str, Any]:
-        """What turns images and text into tensors."""
-
-    @property
-    def processor_files(self) -> dict[str, Path]:
-        """Processor files of the base, by the name of their member."""
-
-    def check_pack(self, pack: EvalPack) -> None:
-        """Find a question that the processor refuses before anything is trained."""
-
-    def versions(self) -> dict[str, str]:
-        """Versions of everything that changes an output byte."""
-
-    def train(
-        self,
-        dataset: Dataset,
-        validation: Dataset | None,
-        *,
-        commitment: Mapping[str, Any],
-        folder: Path,
-        progress: Callable[[int, int, float], None] | None,
-    ) -> Trained:
-        """Train and observe."""
-
-    def train_block(self, result: Any) -> dict[str, Any]:
-        """The receipt's `vlm_train` or `text_train`."""
-
-    def environment(self) -> dict[str, Any]:
-        """What this ran on."""
-
-    def peak_memory(self) -> int:
-        """Highest memory use in bytes."""
-
-
-class Outputs(Protocol):
-    """What the models said; see `apps.eval.run.Outputs`."""
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of `eval/rows.jsonl`."""
-
-    @property
-    def base_ns(self) -> list[int]:
-        """Wall time of each answer of the base."""
-
-    @property
-    def tuned_ns(self) -> list[int]:
-        """Wall time of each answer of the tuned model."""
-
-
-Evaluate = Callable[..., Outputs]
-"""(job, trained, pack, metrics=, max_new_tokens=, progress=) -> outputs; `kolm.cli` joins the two apps."""
-
-
-class Voice(Protocol):
-    """Whoever is told how far a compile has come."""
-
-    def planned(self, inputs: Inputs, job: Job) -> None:
-        """Inputs are read and the freeze is planned."""
-
-    def training(self, step: int, steps: int, loss: float) -> None:
-        """One more optimizer step is done."""
-
-    def asking(self, model: str, done: int, rows: int) -> None:
-        """One more question is answered."""
 
 
 @dataclass(frozen=True)
@@ -203,28 +83,7 @@ def compile_spec(
             progress=voice.asking,
         )
         artifact = _pack_up(work, loaded, lock, job=job, inputs=inputs, trained=trained, outputs=outputs)
-        timings = _timings(outputs, trained)
-        k_score = score_artifact(
-            artifact,
-            timings=timings["rows"],
-            attempts=count_attempt(inputs.pack.digest),
-            text_overlaps=inputs.text_overlaps,
-        )
-        train_block = job.train_block(trained)
-        block: Block = "vlm_train" if job.sees_images else "text_train"
-        facts = CompileFacts(
-            run=secrets.token_hex(16),
-            artifact=artifact,
-            train_block=train_block,
-            k_score=k_score,
-            environment=job.environment(),
-            timings=timings,
-            memory={"peak_bytes": job.peak_memory()},
-            started=started,
-            finished=_timestamp(clock()),
-            block=block,
-            text_overlaps=inputs.text_overlaps,
-        )
+        facts = _observed(artifact, job, inputs, trained, outputs, started=started, clock=clock)
         write_atomic(work / f"{spec.name}.receipt.json", build_receipt(facts, signer))
         write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
         result = CompileResult(
@@ -232,10 +91,10 @@ def compile_spec(
             artifact=out / f"{spec.name}.kolm",
             receipt=out / f"{spec.name}.receipt.json",
             modules=out / f"{spec.name}.modules.json",
-            k_score=k_score,
-            train_block=train_block,
+            k_score=dict(facts.k_score),
+            train_block=dict(facts.train_block),
             metrics=trained.metrics,
-            block=block,
+            block=facts.block,
         )
         replace_all([(work / path.name, path) for path in (result.artifact, result.receipt, result.modules)])
     return result
@@ -313,6 +172,38 @@ def _pack_up(
     }
     write_artifact(path, members, name=spec.name, task=spec.task, family=job.family, base=job.base_identity)
     return Artifact.open(path)
+
+
+def _observed(
+    artifact: Artifact,
+    job: Job,
+    inputs: Inputs,
+    trained: Trained,
+    outputs: Outputs,
+    *,
+    started: str,
+    clock: Callable[[], datetime],
+) -> CompileFacts:
+    """Score the artifact and gather everything that a receipt says beside what the artifact holds."""
+    timings = _timings(outputs, trained)
+    return CompileFacts(
+        run=secrets.token_hex(16),
+        artifact=artifact,
+        k_score=score_artifact(
+            artifact,
+            timings=timings["rows"],
+            attempts=count_attempt(inputs.pack.digest),
+            text_overlaps=inputs.text_overlaps,
+        ),
+        train_block=job.train_block(trained),
+        environment=job.environment(),
+        timings=timings,
+        memory={"peak_bytes": job.peak_memory()},
+        started=started,
+        finished=_timestamp(clock()),
+        block="vlm_train" if job.sees_images else "text_train",
+        text_overlaps=inputs.text_overlaps,
+    )
 
 
 def _timings(outputs: Outputs, trained: Trained) -> dict[str, Any]:

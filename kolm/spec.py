@@ -115,8 +115,8 @@ class LoadedSpec:
         place = self.root / model
         if _is_directory(place):
             return place
-        if model.startswith(".") or not _HUB_ID.match(model):
-            near = nearest(place.name, _directories(place.parent))
+        near = nearest(place.name, _directories(place.parent))
+        if model.startswith(".") or not _HUB_ID.match(model) or (near and "/" not in model) or _is_file(place):
             note = f"did you mean `{(Path(model).parent / near).as_posix()}`?" if near else ""
             raise self.error(
                 "base",
@@ -193,6 +193,13 @@ def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError:  # a name that no file can have
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
         return False
 
 

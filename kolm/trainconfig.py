@@ -64,7 +64,7 @@ class VLMTrainConfig(Section):
     lora_r: Annotated[int, Field(ge=1, le=1024)] = 16
     """Rank of the adapters."""
     lora_alpha: Count = 32
-    """Adapter scale; the update is multiplied by lora_alpha / lora_r."""
+    """Adapter scale: updates are multiplied by lora_alpha / lora_r; for rslora lora_alpha / sqrt(lora_r)."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of adapter inputs dropped while training."""
     lora_targets: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = SEVEN_PROJECTIONS
@@ -181,7 +181,7 @@ def contradictions(config: VLMTrainConfig) -> list[Finding]:
         text = f"`freeze_vision: {frozen}` contradicts `parts.vision: {config.parts.vision}`"
         found.append(Finding(("freeze_vision",) if frozen == "false" else ("parts", "vision"), text))
     if (config.quantization is not None) != (config.method == "qlora"):
-        at = ("quantization",) if config.quantization is not None else ("method",)
+        at: tuple[str, ...] = ("quantization",) if config.quantization is not None else ("method",)
         found.append(Finding(at, "`quantization` and `method: qlora` need each other"))
     if config.quantization is not None and config.parts.language == "full":
         text = "`parts.language: full` contradicts `quantization`: quantised weights cannot be trained"
@@ -201,8 +201,8 @@ def contradictions(config: VLMTrainConfig) -> list[Finding]:
             Finding(("warmup_ratio",), "`warmup_steps` and `warmup_ratio` are both given: choose one")
         )
     if bool(config.projector_warmup_steps) != (config.parts.projector == "warmup"):
-        text = "`projector_warmup_steps` and `parts.projector: warmup` need each other"
-        found.append(Finding(("projector_warmup_steps",), text))
+        at = ("projector_warmup_steps",) if config.projector_warmup_steps else ("parts", "projector")
+        found.append(Finding(at, "`projector_warmup_steps` and `parts.projector: warmup` need each other"))
     return found
 
 

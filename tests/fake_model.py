@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kolm.cid import sha256_hex, sha256_hex_of_file
-from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter, plain_name
+from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter
+from kolm.names import plain_name
 from kolm.tensors import TensorInfo, read_tensors
 
 TARGET = "model.language_model.layers.0.self_attn.q_proj"

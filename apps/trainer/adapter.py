@@ -45,6 +45,8 @@ def _save_adapter(model: Any, plan: Plan, base: Base, folder: Path) -> None:
     config |= {"target_modules": list(plan.targets), "base_model_name_or_path": base.model}
     config |= {"revision": base.revision, "modules_to_save": list(plan.full_modules) or None}
     config |= {"target_parameters": sorted(plan.target_parameters) or None}
+    if base.trusted:
+        config["auto_mapping"] = None  # PEFT would import the base's code by itself
     write_atomic(path, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
     (folder / "README.md").unlink(missing_ok=True)
 

@@ -139,16 +139,16 @@ def describe(
 
     Raises SpecError, also for code that may not run.
     """
+    if (directory / ADAPTER).is_file():  # transformers would load the model that it names, from anywhere
+        raise SpecError(
+            f"{directory} holds an adapter ({ADAPTER})",
+            hint="base.model is a whole model; merge the adapter into it, or move its files elsewhere",
+        )
     family = family_of(directory)
     _check_code(family, str(directory), trust=trust, weights=weights)
     if trust:
         _check_origin_of_code(directory)
     names = files_in(directory, code=trust)
-    if ADAPTER in names:  # transformers would load the model that the adapter names, from wherever it is
-        raise SpecError(
-            f"{directory} holds an adapter ({ADAPTER})",
-            hint="base.model is a whole model; merge the adapter into it, or move its files elsewhere",
-        )
     code = code_files(names) if trust else []
     held = (
         weight_files(names, directory=directory, what=str(directory)) if weights else _any_weights(directory)

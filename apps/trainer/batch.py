@@ -10,6 +10,9 @@ from kolm.errors import TrainError
 IGNORE = -100
 """Label of a position that no loss is computed on (torch's `ignore_index`)."""
 
+TOKENS = ("input_ids", "decoder_input_ids")
+"""Sequences of tokens that a row has."""
+
 _SIZED = {
     "image_sizes", "pixel_attention_mask", "aspect_ratio_mask", "pixel_mask", "image_position_ids",
     "spatial_shapes", "image_attention_mask",
@@ -34,7 +37,8 @@ class Row:
     inputs: dict[str, Any]
     """What the processor returned: `input_ids` (1, length), `pixel_values`, ..."""
     labels: Any
-    """(1, length); `IGNORE` except on assistant tokens."""
+    """(1, length), or (1, length of the decoder's sequence) where a decoder of its own answers; `IGNORE`
+    except on assistant tokens."""
     cost: ImageCost
     truncated: bool = False
     apart: int | None = None
@@ -42,8 +46,8 @@ class Row:
 
     @property
     def length(self) -> int:
-        """Tokens of the row, image tokens included."""
-        return int(self.inputs["input_ids"].shape[1])
+        """Tokens of the row, image tokens included: of the encoder and the decoder where there are two."""
+        return sum(int(self.inputs[key].shape[1]) for key in TOKENS if key in self.inputs)
 
     @property
     def size_bytes(self) -> int:
@@ -77,25 +81,31 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:
         having = [row for row in rows if key in row.inputs]
         whole = all(is_sequence(key, row) for row in having)
         batch[key] = _sequences(key, rows, pad_token) if whole else _images(key, having)
-    longest = max(row.length for row in rows)
+    longest = max(row.labels.shape[1] for row in rows)
     batch["labels"] = torch.cat([_pad(row.labels, 1, longest, IGNORE) for row in rows])
     return batch
 
 
 def is_sequence(key: str, row: Row) -> bool:
     """Whether an input has one entry for each token of its row."""
-    return not key.startswith("pixel_") and row.inputs[key].shape[:2] == (1, row.length)
+    return not key.startswith("pixel_") and row.inputs[key].shape[:2] == (1, _width(key, row))
+
+
+def _width(key: str, row: Row) -> int:
+    """Tokens of the sequence that an input belongs to: the decoder's by its name, else `input_ids`."""
+    other = row.inputs.get("input_ids", row.labels)
+    return int((row.labels if key.startswith("decoder_") else other).shape[1])
 
 
 def _sequences(key: str, rows: Sequence[Row], pad_token: int) -> Any:
     """Join inputs with one entry per token -> (batch, longest, ...); rows without one get zeros."""
     import torch
 
-    longest = max(row.length for row in rows)
+    longest = max(_width(key, row) for row in rows)
     like = next(row.inputs[key] for row in rows if key in row.inputs)
-    blank = [like.new_zeros((1, row.length, *like.shape[2:])) for row in rows]
+    blank = [like.new_zeros((1, _width(key, row), *like.shape[2:])) for row in rows]
     tensors = [row.inputs.get(key, zeros) for row, zeros in zip(rows, blank, strict=True)]
-    fill = pad_token if key == "input_ids" else 0
+    fill = pad_token if key in TOKENS else 0
     return torch.cat(_widen([_pad(tensor, 1, longest, fill) for tensor in tensors], start=2))
 
 

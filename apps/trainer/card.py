@@ -165,18 +165,19 @@ def _load(facts: Facts) -> str:
     base, sees = facts.artifact.manifest.base, facts.artifact.modules.sees_images
     processor = "AutoProcessor" if sees else "AutoTokenizer"
     revision = f", revision={quoted(base.revision)}" if base.revision else ""
+    code = ", trust_remote_code=True" if any(file.path.endswith(".py") for file in base.files) else ""
     head = f"from transformers import {', '.join(sorted({facts.loader, processor}))}"
     if facts.form == "peft":
         lines = [
             "from peft import PeftModel",
             head,
             "",
-            f'base = {facts.loader}.from_pretrained({quoted(base.model)}{revision}, dtype="auto")',
+            f'base = {facts.loader}.from_pretrained({quoted(base.model)}{revision}, dtype="auto"{code})',
             'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
         ]
     else:
-        lines = [head, "", f'model = {facts.loader}.from_pretrained("THIS_FOLDER", dtype="auto")']
-    lines += [f'processor = {processor}.from_pretrained("THIS_FOLDER")', "model.eval()"]
+        lines = [head, "", f'model = {facts.loader}.from_pretrained("THIS_FOLDER", dtype="auto"{code})']
+    lines += [f'processor = {processor}.from_pretrained("THIS_FOLDER"{code})', "model.eval()"]
     longest = facts.artifact.lock.generation.max_new_tokens
     return (
         "\n".join(["```python", *lines, "```"])

@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from apps.trainer.batch import IGNORE, Row, batched, collate
+from apps.trainer.decoders import Decoder, refuse_decoder
 from apps.trainer.families import Family, ImageCost
 from apps.trainer.foreign import translated
 from apps.trainer.marks import end_tokens, image_texts
 from apps.trainer.tokenizer import TODAY
 from kolm.dataset import Dataset, Example, ImagePart, TextPart, Turn
-from kolm.errors import DataError, SpecError, TrainError
+from kolm.errors import DataError, TrainError
 from kolm.spec import VLMTrainConfig
 
-__all__ = ["IGNORE", "Encoder", "OverlongError", "Row", "batched", "collate", "refuse_decoder"]
+__all__ = ["IGNORE", "Encoder", "OverlongError", "Row", "batched", "collate"]
 
 _REFUSED = "look at its text and images, and at the base's chat template"
 
@@ -26,19 +27,10 @@ class OverlongError(DataError):
     """A row does not fit, even with its prompt cut."""
 
 
-def refuse_decoder(family: Family) -> None:
-    """Refuse a family whose labels do not stand behind its prompts. Raises SpecError."""
-    if family.labels != "causal":
-        raise SpecError(
-            f"not supported yet: {family.name} writes its answer with a decoder of its own",
-            hint="choose a base whose answer follows its prompt; `kolm models` lists them",
-        )
-
-
 class Encoder:
     """Turns examples of one base into rows.
 
-    Raises SpecError for a family whose labels do not stand behind its prompts.
+    Raises SpecError for a family whose questions cannot be asked from the files of its base.
     """
 
     def __init__(self, processor: Any, model_config: Any, family: Family) -> None:
@@ -48,6 +40,8 @@ class Encoder:
         self.family = family
         self._literals = image_texts(processor, family)
         self._ends = end_tokens(processor.tokenizer, model_config)
+        own = family.labels != "causal"
+        self._decoder = Decoder(processor, model_config, family, self._process) if own else None
 
     def prompt(
         self, turns: Sequence[Turn], images: Sequence[Any], *, what: str = "the question"
@@ -56,6 +50,8 @@ class Encoder:
         self._check_sight(images, what=what)
         self._check_texts(turns, what=what)
         with translated(f"{what}: the processor refuses it", hint=_REFUSED, error=DataError):
+            if self._decoder:
+                return self._decoder.question(turns, images)
             return self._process(self._render(turns, ask=True), images)
 
     def encode(self, example: Example, dataset: Dataset, config: VLMTrainConfig) -> Row:
@@ -101,22 +97,30 @@ class Encoder:
             )
 
     def _encode(self, example: Example, images: Sequence[Any]) -> Row:
-        turns = example.messages
-        inputs = self._process(self._render(turns), images)
-        self._check_inputs(example, inputs, images)
-        labels = inputs["input_ids"].new_full(inputs["input_ids"].shape, IGNORE)  # [1, L]
-        for index, turn in enumerate(turns):
-            if turn.role == "assistant":
-                start = self._length(example, index, images, inputs, ask=True)
-                end = self._length(example, index + 1, images, inputs)
-                labels[0, start:end] = inputs["input_ids"][0, start:end]
-                self._stop_at_end_of_turn(labels, start, end)
+        if self._decoder:
+            inputs, labels = self._decoder.answered(example.messages, images)
+            self._check_inputs(example, inputs, images)
+        else:
+            inputs = self._process(self._render(example.messages), images)
+            self._check_inputs(example, inputs, images)
+            labels = self._labels(example, images, inputs)
         if bool((labels == IGNORE).all()):
             raise DataError(
                 f"row {example.id}: no assistant token to learn from", hint="is the response empty?"
             )
         apart = None if self.family.mixes_text else len(images)
         return Row(id=example.id, inputs=inputs, labels=labels, cost=self.cost(inputs), apart=apart)
+
+    def _labels(self, example: Example, images: Sequence[Any], inputs: dict[str, Any]) -> Any:
+        """Label every assistant turn of a conversation, up to the token that ends it -> (1, length)."""
+        labels = inputs["input_ids"].new_full(inputs["input_ids"].shape, IGNORE)
+        for index, turn in enumerate(example.messages):
+            if turn.role == "assistant":
+                start = self._length(example, index, images, inputs, ask=True)
+                end = self._length(example, index + 1, images, inputs)
+                labels[0, start:end] = inputs["input_ids"][0, start:end]
+                self._stop_at_end_of_turn(labels, start, end)
+        return labels
 
     def _length(
         self,
@@ -175,7 +179,10 @@ class Encoder:
                 f"the processor returns no {missing[0]}; without it {self.family.name} degrades silently",
                 hint="use the processor that belongs to the base",
             )
-        slots = int((inputs["input_ids"] == self._image_token()).sum())
+        if "input_ids" not in inputs:
+            return  # no token stands where an image goes
+        token, ids = self._image_token(), inputs["input_ids"]
+        slots = int((ids < 0 if token is None else ids == token).sum())
         tokens = self.cost(inputs).tokens
         if slots != tokens:
             raise DataError(
@@ -183,12 +190,12 @@ class Encoder:
                 hint="does its text hold a literal image token?",
             )
 
-    def _image_token(self) -> int:
-        """Id of the token that stands where a feature row goes."""
+    def _image_token(self) -> int | None:
+        """Id of the token that stands where a feature row goes; None where they are negative (Phi-3.5)."""
         sources = (self.model_config, "image_token_id"), (self.model_config, "image_token_index")
         more = (self.model_config, "media_placeholder_token_id"), (self.processor, "image_token_id")
         found = [getattr(source, name, None) for source, name in (*sources, *more)]
-        return int(next(token for token in found if token is not None))
+        return next((int(token) for token in found if token is not None), None)
 
     def _shorten(self, example: Example, row: Row, limit: int) -> Example:
         """Cut the end off the longest user or system text, at least one character.

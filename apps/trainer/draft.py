@@ -46,6 +46,9 @@ def open_draft(loaded: LoadedSpec) -> Draft:
     if base.family.code == "transformers" or (base.family.code == "repository" and trust):
         job = Job.open(loaded, weights=False)
         model = model_to_plan(base, spec.train)
+        if base.trusted:
+            code = sum(file["path"].endswith(".py") for file in base.files)
+            notes.append(f"{code} Python files of the model ran; its parts are those of the live model")
         if not base.has_weights:
             notes.append("no weights at hand: sizes are those of config.json")
         encoder = None

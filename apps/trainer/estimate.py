@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apps.trainer import memory, rates, steps
+from apps.trainer import memory, rates
 from apps.trainer.batch import Row, collate
 from apps.trainer.draft import Draft
 from apps.trainer.load import device_of
@@ -14,8 +14,9 @@ from apps.trainer.plan import Plan
 from apps.trainer.quantize import language_linears
 from apps.trainer.rehearsal import Extent, Packed, Rehearsal, Stage
 from apps.trainer.rows import CACHE_BYTES
+from apps.trainer.schedule import count_steps
 from apps.trainer.survey import Survey
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.spec import VLMTrainConfig
 
 
@@ -89,7 +90,7 @@ def estimate_of(draft: Draft, stage: Stage | None, train: Survey) -> Estimate:
         checkpointed=peaks[1],
         checkpointing=config.gradient_checkpointing,
         memory_factor=factor.memory,
-        steps=steps.count_steps(train.rows, config),
+        steps=count_steps(train.rows, config),
         step_s=rate.seconds(_step_work(chosen.work, train, config)) * factor.time,
         measured=found is not None,
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from apps.trainer.bases import PROCESSOR_FILES, Base, noted_folder, recall_base
 from apps.trainer.card import Facts, Form, model_card
 from apps.trainer.collate import Encoder
+from apps.trainer.decoders import continued
 from apps.trainer.families import families
 from apps.trainer.foreign import translated
 from apps.trainer.load import load_model
@@ -197,17 +198,13 @@ def _config(artifact: Artifact, *, quantised: bool = True) -> VLMTrainConfig:
 
 def _questions(artifact: Artifact, base: Base, model_config: Any) -> list[dict[str, Any]]:
     """Encode the first questions of the eval pack; the last tokens of each are what is compared."""
-    import torch
-
     pixels = artifact.lock.processor.model_dump(include={"min_pixels", "max_pixels"})
     encoder = Encoder(load_processor(base, **pixels), model_config, base.family)
     pack = pack_from_members(artifact.read)
     batches = []
     for row in pack.rows[:_ASKED]:
         inputs = encoder.prompt(row.turns, [pack.image(cid) for cid in row.images])
-        labels = torch.full_like(inputs["input_ids"], -100)
-        labels[:, -_ENDS:] = inputs["input_ids"][:, -_ENDS:]
-        batches.append({**inputs, "labels": labels})
+        batches.append(continued(inputs, _ENDS))
     return batches
 
 

@@ -10,7 +10,8 @@ from apps.trainer.origins import ADDED, Origins, tensor_digest
 from apps.trainer.plan import Plan, State
 from apps.trainer.quantize import state_tensors
 from kolm.errors import FreezeMismatchError
-from kolm.modules import Buffer, Gradient, ModuleManifest, Parameter, factor_name, plain_name
+from kolm.modules import Buffer, Gradient, ModuleManifest, Parameter
+from kolm.names import factor_name, plain_name
 from kolm.spec import VLMTrainConfig
 
 _ORIGINAL = ".original_module."
@@ -47,10 +48,12 @@ def wrap(model: Any, plan: Plan, config: VLMTrainConfig) -> Any:
 
 
 def training_mode(model: Any, family: Family, plan: Plan, *, warming: bool | None = None) -> None:
-    """Put trained parts in train mode and all others in eval mode (no dropout, fixed statistics).
+    """Put trained parts in train mode and all others in eval mode (no dropout).
 
-    Around a projector warm-up `warming` says on which side of its end the step is: within it the projector
-    alone is trained and requires gradients, after it everything else that the plan trains.
+    A projector inside the vision tower can be trained while the tower is not. Layers that keep statistics of
+    what they see, such as batch norms, are in eval mode wherever they are: buffers are not trained. Around a
+    projector warm-up `warming` says on which side of its end the step is: within it the projector alone is
+    trained and requires gradients, after it everything else that the plan trains.
     """
     active = {
         part
@@ -60,13 +63,30 @@ def training_mode(model: Any, family: Family, plan: Plan, *, warming: bool | Non
     model.train()
     for name, module in model.named_modules():
         part = family.part_of(plain_name(name))
-        if part is not None and part not in active:
-            module.train(False)
+        if part not in (None, *active) or getattr(module, "running_mean", None) is not None:
+            module.training = False  # not train(False), which reaches the parts inside it
     if warming is None:
         return
     for name, parameter in live_parameters(model).items():
         if plan.states.get(name) == "trainable":
             parameter.requires_grad_(_part(name, family) in active)
+
+
+def rewind_rotations(model: Any) -> None:
+    """Put rotary frequencies back as they were loaded, where a model follows the length of what it reads.
+
+    Under `longrope` and `dynamic` each forward pass may write others into the buffer, and the next one again
+    (transformers, `dynamic_rope_update`): they are no state of a model.
+    """
+    import torch
+
+    for module in model.modules():
+        for name in [n for n in (*module._buffers, *vars(module)) if n.endswith("original_inv_freq")]:
+            prefix = name.removesuffix("original_inv_freq")
+            with torch.no_grad():
+                getattr(module, f"{prefix}inv_freq").copy_(getattr(module, name))
+            if hasattr(module, f"{prefix}max_seq_len_cached"):
+                setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
 def states_of(model: Any) -> dict[str, State]:
@@ -154,22 +174,28 @@ def compare(manifest: ModuleManifest, plan: Plan) -> None:
 
     Raises FreezeMismatchError naming up to five parameters each way.
     """
-    seen = {parameter.name: parameter.state for parameter in manifest.parameters}
-    unplanned = [n for n, state in seen.items() if plan.states.get(n) != state]
-    unseen = [n for n in plan.states if n not in seen]
+    compare_states({parameter.name: parameter.state for parameter in manifest.parameters}, plan)
     misplaced = [p.name for p in manifest.parameters if p.name in plan.parts and p.part != plan.parts[p.name]]
-    changed = manifest.changed()
-    for names, fault in (
-        (unplanned, "are not in the state that was planned"),
-        (unseen, "were planned but are not in the model"),
-        (misplaced, "are not in the part that was planned"),
-        (changed, "are frozen but their bytes changed"),
-    ):
-        if names:
-            raise FreezeMismatchError(
-                f"{len(names)} parameters {fault}: {', '.join(names[:5])}",
-                hint="nothing was signed; the family file or a library is at fault, please report it",
-            )
+    _none(misplaced, "are not in the part that was planned")
+    _none(manifest.changed(), "are frozen but their bytes changed")
+
+
+def compare_states(seen: Mapping[str, State], plan: Plan) -> None:
+    """Refuse to go on when {plain name: state} is not what was planned, as after wrapping a model.
+
+    Raises FreezeMismatchError.
+    """
+    unplanned = [n for n, state in seen.items() if plan.states.get(n) != state]
+    _none(unplanned, "are not in the state that was planned")
+    _none([n for n in plan.states if n not in seen], "were planned but are not in the model")
+
+
+def _none(names: list[str], fault: str) -> None:
+    if names:
+        raise FreezeMismatchError(
+            f"{len(names)} parameters {fault}: {', '.join(names[:5])}",
+            hint="nothing was signed; the family file or a library is at fault, please report it",
+        )
 
 
 def _aliases(model: Any) -> dict[int, list[str]]:

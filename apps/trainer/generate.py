@@ -6,6 +6,7 @@ from typing import Any
 
 from apps.trainer.bases import Base
 from apps.trainer.collate import Encoder
+from apps.trainer.decoders import SEQUENCE, sequence_of
 from apps.trainer.load import load_model
 from apps.trainer.processor import load_processor
 from apps.trainer.reopen import check_loaded, open_trained
@@ -28,19 +29,20 @@ class LoadedModel:
 
         inputs = self.encoder.prompt(turns, images)
         cost = self.encoder.cost(inputs)
-        length = int(inputs["input_ids"].shape[1])
+        begun = int(sequence_of(inputs).shape[1])
+        start = {"decoder_start_token_id": int(inputs[SEQUENCE][0, 0])} if SEQUENCE in inputs else {}
         batch = {key: tensor.to(self.model.device) for key, tensor in inputs.items()}
         with torch.no_grad():
             output = self.model.generate(
-                **batch, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, use_cache=True
+                **batch, **start, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, use_cache=True
             )
-        new = output[0, length:].tolist()  # [generated]
+        new = output[0, begun:].tolist()  # [generated]
         tokenizer = self.encoder.processor.tokenizer
         return Answer(
             text=tokenizer.decode(new, skip_special_tokens=True).strip(),
             tokens=len(new),
             finish="stop" if new and new[-1] in self._ends() else "length",
-            prompt_tokens=length,
+            prompt_tokens=int(inputs.get("input_ids", sequence_of(inputs)).shape[1]),
             image_tokens=cost.tokens,
             patches=cost.patches,
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,14 @@ class Job:
                 "size": {},
                 **self._pixels,
             }
+        from transformers.image_processing_backends import TorchvisionBackend
+
         images = processor.image_processor
         size = getattr(images, "size", None)
         return {
             "class": type(processor).__name__,
             "image_processor": type(images).__name__,
-            "backend": "pil" if type(images).__name__.endswith("Pil") else "torchvision",
+            "backend": "torchvision" if isinstance(images, TorchvisionBackend) else "pil",
             "size": {key: value for key, value in dict(size).items() if value is not None} if size else {},
             **self._pixels,
         }
@@ -150,9 +153,10 @@ class Job:
         """Versions of everything that changes an output byte."""
         config = self.loaded.spec.train
         eight_bits = config.quantization is not None or config.optim == "adamw_8bit"
-        packages = (*_PACKAGES, *(("bitsandbytes",) if eight_bits else ()))
+        needed = [name for name in self.base.family.needs if find_spec(name)]
+        packages = {*_PACKAGES, *needed, *(("bitsandbytes",) if eight_bits else ())}
         return {"kolm": __version__, "python": platform.python_version()} | {
-            name: version(name) for name in packages
+            name: version(name) for name in sorted(packages)
         }
 
     def train(
@@ -190,7 +194,7 @@ class Job:
     def train_block(self, result: TrainResult) -> dict[str, Any]:
         """The receipt's `vlm_train` or `text_train`: settings that were used, modules that were observed."""
         config, manifest, metrics = self.loaded.spec.train, result.manifest, result.metrics
-        sight = {"freeze_vision": manifest.treatments()["vision"] == "frozen"} if self.sees_images else {}
+        sight = {"freeze_vision": manifest.vision_frozen} if self.sees_images else {}
         return {
             "model_id": self.base.model,
             "papers": list(self.base.family.papers),
@@ -205,7 +209,7 @@ class Job:
             "trainable_modules": manifest.trainable_modules,
             "left_frozen": manifest.left_frozen,
             "parts": manifest.treatments(),
-            "servable_as": self.plan.servable_as,
+            "servable_as": manifest.servable_as,
             "learning_rate": config.learning_rate,
             "lr_scheduler": config.lr_scheduler,
             "optim": config.optim,

@@ -4,7 +4,7 @@ from typing import Any
 
 from apps.trainer.bases import Base
 from apps.trainer.foreign import translated
-from apps.trainer.headers import elements_held
+from apps.trainer.headers import dtype_held, elements_held
 from apps.trainer.modelcode import only_code_of
 from apps.trainer.quantize import (
     check_quantization,
@@ -45,6 +45,7 @@ def meta_model(base: Base) -> Any:
         model = _build(base)
     if base.has_weights:
         _require_enough(base, sum(parameter.numel() for parameter in model.parameters()))
+        model.config.dtype = model.config.dtype or dtype_held(base)
     return model
 
 
@@ -83,6 +84,11 @@ def model_to_plan(base: Base, config: VLMTrainConfig) -> Any:
     if config.optim == "adamw_8bit":
         require_bitsandbytes("train.optim: adamw_8bit")
     model = meta_model(base)
+    if config.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise SpecError(
+            f"train.gradient_checkpointing: the code of {type(model).__name__} has no such thing",
+            hint="set it to false",
+        )
     stored = base.quantization is not None
     if config.quantization and config.quantization.bits == 4 and not stored and device_of(config) == "cpu":
         check_widths(model, base)

@@ -5,6 +5,7 @@ model is compared with this plan after training (`apps.trainer.freeze`).
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from apps.trainer.families import Family, Part
 from apps.trainer.targets import Targets, expand_targets, expert_parameters, linear_modules
 from apps.trainer.treatments import Treatment, treatments_of
 from kolm.errors import FreezeMismatchError, SpecError
-from kolm.modules import MAGNITUDE, Servable, factor_name, plain_name
+from kolm.modules import Servable
+from kolm.names import MAGNITUDE, factor_name, plain_name
 from kolm.spec import VLMTrainConfig
 
 State = Literal["frozen", "trainable"]
@@ -33,8 +35,8 @@ class Plan:
     """Modules that hold what is trained in full and nothing else, as full names in the model's memory."""
     states: dict[str, State]
     """State of every parameter after wrapping, LoRA factors included, by plain name."""
-    added: int
-    """Elements that LoRA adds."""
+    added_to: dict[Part, int]
+    """Elements that LoRA adds to each part that gets factors."""
     servable_as: Servable
     """Where the result can be served: engines that take LoRA refuse fully trained modules."""
     dtype: str
@@ -55,6 +57,11 @@ class Plan:
     def trained(self) -> list[str]:
         """Plain names of everything that is trained, LoRA factors included."""
         return [name for name, state in self.states.items() if state == "trainable"]
+
+    @property
+    def added(self) -> int:
+        """Elements that LoRA adds."""
+        return sum(self.added_to.values())
 
     def elements(self, *parts: Part) -> int:
         """Count the base's own elements in these parts."""
@@ -91,7 +98,7 @@ def plan_for(model: Any, family: Family, config: VLMTrainConfig) -> Plan:
         targets=targets.linears,
         full_modules=tuple(full),
         states=states,
-        added=sum(math.prod(shape) for shape in factors.values()),
+        added_to=_by_part(factors, family),
         servable_as=_servable(treatments, targets, config),
         dtype=_dtype(model, config),
         target_parameters=targets.parameters,
@@ -125,7 +132,8 @@ def _cover(
     """Return the largest modules that hold fully trained parameters alone, and the parameters left over.
 
     The first as full names in memory, the second as plain names. A module without a `forward` of its own (a
-    list of layers) cannot be wrapped; its children can.
+    list of layers) cannot be wrapped; its children can. Nor is one with which a buffer of a child would be
+    saved (Florence-2's table of positions): what was trained is saved and nothing else.
     """
     import torch
 
@@ -138,16 +146,22 @@ def _cover(
         if not wanted.intersection(below):
             return
         callable_ = type(module).forward is not torch.nn.Module.forward
-        if path and callable_ and wanted.issuperset(below):
+        own = [plain_name(f"{path}.{name}".lstrip(".")) for name, _ in module.named_parameters(recurse=False)]
+        if path and callable_ and wanted.issuperset(below) and (own or not _saves_buffers(module)):
             modules.append(path)
             return
-        own = [plain_name(f"{path}.{name}".lstrip(".")) for name, _ in module.named_parameters(recurse=False)]
         bare.extend(name for name in own if name in wanted)
         for name, child in module.named_children():
             visit(f"{path}.{name}".lstrip("."), child)
 
     visit("", model)
     return modules, bare
+
+
+def _saves_buffers(module: Any) -> bool:
+    """Say whether a module's state holds more than its parameters."""
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return bool(module.state_dict().keys() - parameters)
 
 
 def _check_ties(model: Any, modules: list[str]) -> None:
@@ -203,6 +217,13 @@ def _factors(
         inside, outside = (one, other) if getattr(module, "is_transposed", False) else (other, one)
         yield factor_name(plain_name(target), "lora_A", expert=True), (rank * count, inside)
         yield factor_name(plain_name(target), "lora_B", expert=True), (outside, rank * count)
+
+
+def _by_part(shapes: dict[str, tuple[int, ...]], family: Family) -> dict[Part, int]:
+    sizes: Counter[Part] = Counter()
+    for name, part in partition(list(shapes), family).items():
+        sizes[part] += math.prod(shapes[name])
+    return dict(sizes)
 
 
 def _servable(treatments: dict[Part, Treatment], targets: Targets, config: VLMTrainConfig) -> Servable:

@@ -12,10 +12,11 @@ from apps.trainer.estimate import Estimate, estimate_of, stage_of
 from apps.trainer.plan import Plan
 from apps.trainer.rehearsal import Stage
 from apps.trainer.saved import SavedSize, saved_size
+from apps.trainer.schedule import check_warm_up
 from apps.trainer.survey import Refusal, Spread, Survey, refused_questions, survey
 from kolm.globs import summarise
 from kolm.inputs import Inputs
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.spec import VLMTrainConfig
 
 
@@ -106,9 +107,14 @@ class Preview:
 
 
 def preview(draft: Draft, inputs: Inputs) -> Preview:
-    """Say what the compile of a draft would do with these inputs. Raises StorageError, TrainError."""
+    """Say what the compile of a draft would do with these inputs.
+
+    Raises DataError when no row is left, SpecError for a warm-up that never ends, StorageError, TrainError.
+    """
     job = draft.job
     seen = _surveyed(draft, inputs)
+    if seen and seen[0].rows:
+        check_warm_up(seen[0].rows, draft.config)
     stage = stage_of(draft) if draft.verified else None
     return Preview(
         route=_route(draft),
@@ -146,8 +152,8 @@ def _part_sizes(plan: Plan) -> tuple[PartSize, ...]:
         trained[part] += math.prod(plan.shapes[name]) if plan.states[name] == "trainable" else 0
     sizes = []
     for part in dict.fromkeys(plan.parts.values()):
-        added = plan.added if part == "language" and plan.treatments[part] == "lora" else 0
-        sizes.append(PartSize(part, plan.treatments[part], plan.elements(part), trained[part] + added))
+        changed = trained[part] + plan.added_to.get(part, 0)
+        sizes.append(PartSize(part, plan.treatments[part], plan.elements(part), changed))
     return tuple(sizes)
 
 

@@ -11,8 +11,9 @@ from apps.trainer.bases import Base
 from apps.trainer.foreign import translated
 from apps.trainer.interleaved import Interleaved
 from apps.trainer.modelcode import only_code_of
+from apps.trainer.numbered import Numbered
 from apps.trainer.prefixed import Prefixed
-from apps.trainer.tokenizer import load_tokenizer
+from apps.trainer.tokenizer import VOCABULARIES, load_tokenizer, require_file, require_template
 
 
 def load_processor(base: Base, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
@@ -20,13 +21,15 @@ def load_processor(base: Base, *, min_pixels: int | None = None, max_pixels: int
 
     A text-only base gets its tokenizer, called as processors are.
     Families whose processor insists on a video processor, which needs torchvision, get one that
-    takes images only. Raises TrainError.
+    takes images only. Raises TrainError; SpecError for a checkpoint without tokenizer, processor or template.
     """
     if not base.family.sees_images:
         return load_tokenizer(base)
     from transformers import AutoProcessor
     from transformers.utils import is_torchvision_available
 
+    require_file(base, "tokenizer", names=VOCABULARIES)
+    require_file(base, "processor", names=_SETTINGS)
     options = {"backend": "pil", "local_files_only": True, "trust_remote_code": base.trusted}
     directory = base.directory
     failure, hint = f"{directory}: no usable processor", "is the checkpoint complete?"
@@ -41,8 +44,23 @@ def load_processor(base: Base, *, min_pixels: int | None = None, max_pixels: int
             processor = image_only(_declared_class(directory)).from_pretrained(directory, **options)
         if base.family.pixel_limits:
             _limit(processor.image_processor, shortest_edge=min_pixels, longest_edge=max_pixels)
-    wrap = {"IdeficsProcessor": Interleaved, "PaliGemmaProcessor": Prefixed}.get(type(processor).__name__)
-    return wrap(processor) if wrap else processor
+    wrap = _CALLED_OTHERWISE.get(type(processor).__name__)
+    if wrap:
+        return wrap(processor)
+    if base.family.labels == "causal":
+        require_template(base, processor.chat_template or processor.tokenizer.chat_template)
+    return processor
+
+
+_SETTINGS = ("processor_config.json", "preprocessor_config.json")
+"""Files that hold a processor's settings, in the order in which transformers asks for them."""
+
+_CALLED_OTHERWISE = {
+    "IdeficsProcessor": Interleaved,
+    "PaliGemmaProcessor": Prefixed,
+    "Phi3VProcessor": Numbered,
+}
+"""Processors that are not called as most are, by the names of their classes."""
 
 
 def _limit(pictures: Any, **limits: int | None) -> None:
@@ -62,7 +80,7 @@ def _declared_class(directory: Path) -> Any:
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     declared = None
-    for name in ("processor_config.json", "preprocessor_config.json"):
+    for name in _SETTINGS:
         saved = directory / name
         if declared is None and saved.is_file():
             declared = json.loads(saved.read_text(encoding="utf-8")).get("processor_class")

@@ -14,7 +14,7 @@ from apps.trainer.foreign import translated
 from apps.trainer.targets import linear_modules
 from apps.trainer.treatments import treatments_of
 from kolm.errors import FreezeMismatchError, SpecError, TrainError
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.spec import VLMTrainConfig
 
 BLOCK = 64

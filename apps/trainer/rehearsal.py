@@ -154,19 +154,21 @@ class Stage:
         """Loss of the language model alone, from embeddings as long as the batch."""
         import torch
 
-        labels = batch["labels"]
         embedding = self._model.get_input_embeddings().weight
         with self._fake:
             embeds = torch.empty(
-                (*labels.shape, embedding.shape[1]), dtype=embedding.dtype, requires_grad=False
+                (*batch["input_ids"].shape, embedding.shape[1]), dtype=embedding.dtype, requires_grad=False
             )
-        return steps.loss_of(self.wrapped, {"inputs_embeds": embeds, "labels": labels})
+        others = {key: batch[key] for key in batch if key == "labels" or key.startswith("decoder_")}
+        return steps.loss_of(self.wrapped, {"inputs_embeds": embeds, **others})
 
     def _inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch as it is: code asks for ids and sizes, some for padding among the pixels."""
         return {key: self._empty(tensor) if tensor.is_meta else tensor for key, tensor in batch.items()}
 
     def _checkpoint(self, enabled: bool) -> None:
+        if not self._model.supports_gradient_checkpointing:
+            return  # some code that comes with a model has no such thing
         if enabled:
             self._model.activation_checkpointing_enable({"use_reentrant": False})
         else:

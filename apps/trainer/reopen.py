@@ -14,7 +14,8 @@ from apps.trainer.freeze import live_parameters
 from apps.trainer.origins import tensor_digest
 from apps.trainer.renames import find_roots, owner_of, rename_module, rename_tensor
 from kolm.errors import EvalError
-from kolm.modules import ModuleManifest, Parameter, plain_name
+from kolm.modules import ModuleManifest, Parameter
+from kolm.names import plain_name
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

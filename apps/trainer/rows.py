@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, overload
 
-from apps.trainer.collate import IGNORE, Encoder, OverlongError, Row
+from apps.trainer.batch import IGNORE, TOKENS, Row
+from apps.trainer.collate import Encoder, OverlongError
 from kolm.dataset import Dataset, Example
 from kolm.errors import DataError
 from kolm.spec import VLMTrainConfig
@@ -77,15 +78,23 @@ def supervised(row: Row, processor: Any) -> list[str]:
 
 
 def shown(row: Row, processor: Any) -> str:
-    """Return a whole row decoded; a special token that repeats, as for an image, as `<image> x 256`."""
+    """Return a whole row decoded; a special token that repeats, as for an image, as `<image> x 256`.
+
+    Where a decoder of its own answers, its sequence is a line below the encoder's.
+    """
+    return "\n".join(_decoded(row.inputs[key], processor) for key in TOKENS if key in row.inputs)
+
+
+def _decoded(ids: Any, processor: Any) -> str:
     tokenizer = processor.tokenizer
     special = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", {})}
     text, plain = "", []
-    for token, run in itertools.groupby(row.inputs["input_ids"][0].tolist()):
+    for token, run in itertools.groupby(ids[0].tolist()):
         count = len(list(run))
-        if count == 1 or token not in special:
+        if token >= 0 and (count == 1 or token not in special):
             plain += [token] * count
             continue
-        text += tokenizer.decode(plain) + f"{tokenizer.decode([token])} x {count}"
+        said = tokenizer.decode([token]) if token >= 0 else f"<|image_{-token}|>"  # numbered
+        text += f"{tokenizer.decode(plain)}{said} x {count}"
         plain = []
     return text + tokenizer.decode(plain)

@@ -23,7 +23,7 @@ def skeleton(shapes: Mapping[str, tuple[int, ...]], *, model_type: str, dtype: s
     root = Block()
     root.config = SimpleNamespace(model_type=model_type, dtype=dtype)
     with torch.device("meta"):
-        for name, shape in shapes.items():
+        for name, shape in sorted(shapes.items(), key=lambda item: not item[0].endswith(".weight")):
             *path, leaf = name.split(".")
             _place(root, path, leaf, shape, biased=f"{'.'.join(path)}.bias" in shapes, block=Block)
     return root

@@ -11,7 +11,8 @@ from typing import Any
 from apps.trainer.collate import Row, batched, collate
 from apps.trainer.freeze import live_parameters
 from apps.trainer.optimizer import make_optimizer
-from kolm.errors import SpecError, TrainError
+from apps.trainer.schedule import count_steps, rising_steps, validation_interval, windows
+from kolm.errors import TrainError
 from kolm.spec import VLMTrainConfig
 from kolm.trainlog import Chain
 
@@ -36,28 +37,6 @@ class Trace:
     """Whether that was decided by validation loss; otherwise it is the last step."""
 
 
-def count_steps(rows: int, config: VLMTrainConfig) -> int:
-    """Return the number of optimizer steps a config makes over this many rows."""
-    per_epoch = math.ceil(rows / (config.per_device_train_batch_size * config.gradient_accumulation_steps))
-    whole = math.ceil(per_epoch * config.num_train_epochs)
-    return min(whole, config.max_steps) if config.max_steps else whole
-
-
-def check_warm_up(rows: int, config: VLMTrainConfig) -> None:
-    """Refuse a projector warm-up that leaves no step for the rest. Raises SpecError."""
-    made = count_steps(rows, config)
-    if config.projector_warmup_steps >= made:
-        raise SpecError(
-            f"projector_warmup_steps: {config.projector_warmup_steps}, but {rows} rows make {made} steps",
-            hint="lower it, or train longer",
-        )
-
-
-def warming(config: VLMTrainConfig, step: int) -> bool | None:
-    """Say whether a step, the first being 1, is one of the projector warm-up; None where there is none."""
-    return step <= config.projector_warmup_steps if config.projector_warmup_steps else None
-
-
 def train(
     model: Any,
     rows: Sequence[Row],
@@ -79,11 +58,11 @@ def train(
     """
     import torch
 
-    steps, every = count_steps(len(rows), config), _interval(config, len(rows))
+    steps, every = count_steps(len(rows), config), validation_interval(config, len(rows))
     loop = _Loop(model, config, steps, pad_token=pad_token, projector=projector)
     trace, best = loop.trace, _Best(config)
     enter_training(1)
-    for step, window in enumerate(_windows(rows, config, steps=steps, seed=seed), start=1):
+    for step, window in enumerate(windows(rows, config, steps=steps, seed=seed), start=1):
         if step == config.projector_warmup_steps + 1:
             enter_training(step)
         log.append({"step": step, **loop.step(window, step)})
@@ -127,7 +106,7 @@ class _Loop:
         self.scheduler = get_scheduler(
             config.lr_scheduler,
             self.optimizer,
-            num_warmup_steps=_warmup(config, steps),
+            num_warmup_steps=rising_steps(config, steps),
             num_training_steps=steps,
         )
         self.trace = Trace()
@@ -143,7 +122,8 @@ class _Loop:
             with memory_watched():
                 with self.autocast:
                     share = loss_of(self.model, _to(batch, self.device)) / targets
-                self.accelerator.backward(share)
+                if share.requires_grad:  # a batch without images says nothing to a projector trained alone
+                    self.accelerator.backward(share)
             loss += share.item()
         norm = _clip(self.trained, self.config.max_grad_norm, self.trace.gradients)
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -201,22 +181,6 @@ def memory_watched() -> Iterator[None]:
         ) from err
 
 
-def _windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int) -> Iterator[list[Row]]:
-    """Yield the rows of each optimizer step: a fresh shuffle each epoch, the last window may be short."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    made = 0
-    while made < steps:
-        order = torch.randperm(len(rows), generator=generator).tolist()
-        for start in range(0, len(order), size):
-            yield [rows[i] for i in order[start : start + size]]
-            made += 1
-            if made == steps:
-                return
-
-
 def loss_of(model: Any, batch: dict[str, Any]) -> Any:
     """Return the summed cross-entropy over supervised tokens, a scalar."""
     import torch
@@ -228,16 +192,6 @@ def loss_of(model: Any, batch: dict[str, Any]) -> Any:
     return torch.nn.functional.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
 
 
-def _warmup(config: VLMTrainConfig, steps: int) -> int:
-    return config.warmup_steps or math.ceil((config.warmup_ratio or 0.0) * steps)
-
-
-def _interval(config: VLMTrainConfig, rows: int) -> int:
-    """Steps between validations: what the config says, else once an epoch."""
-    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    return config.eval_steps or math.ceil(rows / size)
-
-
 def _clip(trained: dict[str, Any], limit: float | None, largest: dict[str, float]) -> float:
     """Clip gradients to a total L2 norm of `limit`, note each one's norm before, return the total."""
     import torch
@@ -245,7 +199,10 @@ def _clip(trained: dict[str, Any], limit: float | None, largest: dict[str, float
     names = [name for name, p in trained.items() if p.grad is not None]
     grads = [trained[name].grad for name in names]
     if not grads:
-        raise TrainError("no trained parameter received a gradient", hint="check parts and lora_targets")
+        raise TrainError(
+            "no trained parameter received a gradient",
+            hint="check parts and lora_targets; a projector that trains alone needs an image in every step",
+        )
     norms = torch.stack(torch._foreach_norm(grads)).float()
     total = float(torch.linalg.vector_norm(norms))
     for name, norm in zip(names, norms.tolist(), strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from apps.trainer.batch import Row
 from apps.trainer.collate import Encoder, OverlongError
 from kolm.dataset import Dataset
-from kolm.errors import KolmError
+from kolm.errors import DataError, KolmError
 from kolm.pack import EvalPack
 from kolm.spec import VLMTrainConfig
 
@@ -67,7 +67,7 @@ class Survey:
 
 
 def survey(encoder: Encoder, dataset: Dataset, config: VLMTrainConfig) -> Survey:
-    """Encode every row once; a bad one is listed, not raised."""
+    """Encode every row once; a bad one is listed, not raised. Raises DataError when all are dropped."""
     found = Survey()
     for example in dataset.examples:
         try:
@@ -81,6 +81,8 @@ def survey(encoder: Encoder, dataset: Dataset, config: VLMTrainConfig) -> Survey
             found.refused.append(Refusal(example.id, err.message, err.hint))
         else:
             found.add(row, batch=config.per_device_train_batch_size)
+    if found.dropped and not found.rows and not found.refused:
+        raise DataError("no row is left to train on", hint="raise train.max_seq_length")
     return found
 
 

@@ -4,7 +4,6 @@ PEFT's own matching of bare names reaches into the vision tower in most families
 looked up in the part it is meant for. Everything is decided from names and shapes.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,10 @@ from typing import Any
 from apps.trainer.families import Family
 from apps.trainer.treatments import treatments_of
 from kolm.errors import SpecError
-from kolm.layers import WORDS, kind_of, stands_for
-from kolm.modules import plain_name
+from kolm.layers import WORDS, holds_experts, kind_of, stands_for
+from kolm.names import plain_name
 from kolm.spec import SEVEN_PROJECTIONS, VLMTrainConfig
 from kolm.validation import nearest
-
-_EXPERTS = re.compile(r".*experts?", re.IGNORECASE)
 
 _READ_AS_EXPERTS = {
     "mixtral": ("gate", "w1", "w2", "w3"),
@@ -61,9 +58,7 @@ def expert_parameters(model: Any, family: Family) -> dict[str, tuple[int, int, i
     return {
         name: tuple(parameter.shape)
         for name, parameter in model.named_parameters()
-        if parameter.ndim == 3
-        and _EXPERTS.fullmatch(name.split(".")[-2] if "." in name else "")
-        and family.part_of(plain_name(name)) == "language"
+        if parameter.ndim == 3 and holds_experts(name) and family.part_of(plain_name(name)) == "language"
     }
 
 

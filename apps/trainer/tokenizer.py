@@ -11,6 +11,12 @@ from kolm.errors import SpecError
 _FED = ("input_ids", "attention_mask")
 """What a causal language model is fed; tokenizers of older checkpoints also return segment ids."""
 
+VOCABULARIES = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+    "tekken.json", "tiktoken.model",
+)  # fmt: skip
+"""Files that hold a tokenizer's words; without any, transformers makes an empty tokenizer."""
+
 TODAY = "26 Jul 2024"
 """Llama 3's templates write today's date into the prompt unless they are given one; this is their own
 fallback, and with it the same row is the same tokens every day."""
@@ -50,14 +56,31 @@ def load_tokenizer(base: Base) -> TextProcessor:
     """Load the tokenizer of a text-only base. Raises TrainError; SpecError without a chat template."""
     from transformers import AutoTokenizer
 
+    require_file(base, "tokenizer", names=VOCABULARIES)
     failure, hint = f"{base.directory}: no usable tokenizer", "is the checkpoint complete?"
     with only_code_of(base), translated(failure, hint=hint):
         tokenizer = AutoTokenizer.from_pretrained(
             base.directory, local_files_only=True, trust_remote_code=base.trusted
         )
-    if not getattr(tokenizer, "chat_template", None):
+    require_template(base, getattr(tokenizer, "chat_template", None))
+    return TextProcessor(tokenizer)
+
+
+def require_file(base: Base, what: str, *, names: Sequence[str]) -> None:
+    """Refuse a checkpoint that has no file of these names: transformers would make something up.
+
+    Code that comes with a model may read others. Raises SpecError.
+    """
+    if not base.trusted and not any((base.directory / name).is_file() for name in names):
+        raise SpecError(
+            f"{base.directory} holds no {what}: none of {', '.join(names)}", hint="use a complete checkpoint"
+        )
+
+
+def require_template(base: Base, template: Any) -> None:
+    """Refuse a base that cannot say where a question ends and an answer begins. Raises SpecError."""
+    if not template:
         raise SpecError(
             f"{base.model} has no chat template: where a question ends and an answer begins is not said",
             hint="choose the instruction-tuned model of the same name, or add chat_template.jinja to a copy",
         )
-    return TextProcessor(tokenizer)

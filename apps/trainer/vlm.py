@@ -19,17 +19,19 @@ from typing import Any
 from apps.trainer import freeze, steps
 from apps.trainer.adapter import folder_name, save_trained
 from apps.trainer.bases import Base, find_base
-from apps.trainer.collate import Encoder, Row, refuse_decoder
+from apps.trainer.collate import Encoder, Row
+from apps.trainer.decoders import refuse_decoder
 from apps.trainer.families import Family
-from apps.trainer.load import load_model, model_to_plan
+from apps.trainer.load import load_model, meta_model, model_to_plan
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.probe import compare_reopened, probe
 from apps.trainer.processor import load_processor
 from apps.trainer.rows import Rows
+from apps.trainer.schedule import check_warm_up, warming
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
 from kolm.dataset import Dataset, dataset_of
-from kolm.errors import SpecError
+from kolm.errors import SpecError, TrainError
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, refuse_unsupported
 from kolm.trainlog import Chain, base_digest, effective_seed
@@ -98,7 +100,7 @@ class VLMTrainer:
             raise SpecError(
                 "keep: best and eval_steps need validation rows", hint="give validation_dataset, or drop them"
             )
-        steps.check_warm_up(len(self.dataset.examples), self.config)
+        check_warm_up(len(self.dataset.examples), self.config)
         return plan_for(model_to_plan(self.base, self.config), self.base.family, self.config)
 
     def train(self) -> TrainResult:
@@ -113,13 +115,17 @@ class VLMTrainer:
             return self._train(plan, commitment)
 
     def _train(self, plan: Plan, commitment: Mapping[str, Any]) -> TrainResult:
-        model = load_model(self.base, self.config)
-        encoder = Encoder(load_processor(self.base, **self.pixels), model.config, self.base.family)
+        processor = load_processor(self.base, **self.pixels)
+        encoder = Encoder(processor, meta_model(self.base).config, self.base.family)
         rows = Rows(encoder, self.dataset, self.config)
         held = Rows(encoder, self.validation, self.config) if self.validation else []
+        check_warm_up(len(rows), self.config)  # overlong rows may have been dropped
+        model = load_model(self.base, self.config)
+        _check_type(model, plan)
 
         family, before = self.base.family, freeze.digests(model)
         wrapped = freeze.wrap(model, plan, self.config)
+        freeze.compare_states(freeze.states_of(wrapped), plan)
         if self.config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         log = Chain(commitment)
@@ -136,6 +142,7 @@ class VLMTrainer:
             progress=self.progress,
         )
 
+        freeze.rewind_rotations(wrapped)
         manifest = freeze.observe(wrapped, base=self.base, before=before, gradients=trace.gradients)
         freeze.compare(manifest, plan)
         trained = probe(wrapped, rows, pad_token=_pad_token(encoder.processor))
@@ -185,9 +192,19 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
+def _check_type(model: Any, plan: Plan) -> None:
+    """Refuse weights of another type than was planned. Raises TrainError."""
+    loaded = str(model.config.dtype).removeprefix("torch.")
+    if loaded != plan.dtype:
+        raise TrainError(
+            f"the weights were loaded as {loaded}, {plan.dtype} was planned",
+            hint=f"set train.dtype: {loaded}",
+        )
+
+
 def _entering(model: Any, family: Family, plan: Plan, config: VLMTrainConfig) -> Callable[[int], None]:
     """Return what makes a wrapped model ready for a step."""
-    return lambda step: freeze.training_mode(model, family, plan, warming=steps.warming(config, step))
+    return lambda step: freeze.training_mode(model, family, plan, warming=warming(config, step))
 
 
 def _pad_token(processor: Any) -> int:

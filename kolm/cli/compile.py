@@ -9,13 +9,14 @@ import typer
 from kolm.cli.console import command, emit, note, require_extra
 
 if TYPE_CHECKING:
+    from kolm.collaborators import Job
     from kolm.inputs import Inputs
-    from kolm.pipeline import CompileResult, Job
+    from kolm.pipeline import CompileResult
 
 GATE_EXIT = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 """Exit code of each verdict."""
 
-PARTS = ("vision", "projector", "audio", "language")
+PARTS = ("vision", "projector", "audio", "language", "head")
 """Parts of a model, in the order in which a plan shows them."""
 
 
@@ -116,9 +117,9 @@ class _Voice:
             f"plan     {job.family}: {inputs.dataset.count} train, {held} validation, "
             f"{len(inputs.pack.rows)} eval rows; {both} in both"
         )
-        for part in sorted({*plan.parts.values()} - {"head"}, key=PARTS.index):
+        for part in sorted({*plan.parts.values()}, key=PARTS.index):
             size, treatment = plan.elements(part), plan.treatments[part]
-            extra = f" + {plan.added:,} LoRA on {len(plan.targets)} linears" if treatment == "lora" else ""
+            extra = f" + {plan.added_to[part]:,} of LoRA" if treatment == "lora" else ""
             note(f"  {part:<10} {treatment:<7} {size:>14,} parameters{extra}")
         unpinned: str | None = job.base.note  # type: ignore[attr-defined]
         if unpinned:
@@ -140,7 +141,8 @@ class _Voice:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        if self._live:  # elsewhere it would only print an empty line
+            self._bars.stop()
 
     def _advance(self, name: str, done: int, total: int, text: str) -> None:
         if not self._live:

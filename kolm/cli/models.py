@@ -41,6 +41,7 @@ def describe(family: "Family") -> dict[str, Any]:
         "projector": projector if family.projector else None,
         "code": family.code,
         "checked": family.checked,
+        "trained": family.labels != "drawn",
         "needs": list(family.needs),
         "papers": list(family.papers),
     }
@@ -55,6 +56,8 @@ def _line(row: dict[str, Any]) -> str:
     said = [f"needs {', '.join(row['needs'])}"] if row["needs"] else []
     if not row["checked"]:
         said.append("unverified")
+    if not row["trained"]:
+        said.append("cannot be trained")
     end = f"  ({'; '.join(said)})" if said else ""
     return COLUMNS.format(
         row["family"], row["trainer"], row["projector"] or "-", row["code"], f"{names}{end}"
@@ -72,6 +75,8 @@ def _route(route: dict[str, Any]) -> list[str]:
         "needs": ", ".join(route["needs"]) or "nothing more",
         "papers": ", ".join(route["papers"]),
     }
+    if not route["trained"]:
+        words["trainer"] = "none: its question is drawn on the image"
     paths = "verified" if route["checked"] else "unverified: never compared with a live model"
     return [f"{name:<12} {value}" for name, value in (words | {"paths": paths}).items()]
 

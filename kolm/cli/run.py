@@ -17,7 +17,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Where to write the answered table.")] = None,
     base: Annotated[Path | None, typer.Option(help="Folder of the base model, if it moved.")] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in tokens; the artifact's own by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Answer a question about an image with a compiled model, or a whole table of them."""

@@ -7,8 +7,10 @@ could mean in the base's code: layers that are no parameter's owner do not appea
 from collections.abc import Iterable
 
 from kolm.artifact import Artifact
-from kolm.layers import WORDS, kind_of, stands_for
-from kolm.modules import MAGNITUDE, Parameter, adapted_by, factor_name, plain_name
+from kolm.errors import VerificationError
+from kolm.layers import WORDS, holds_experts, kind_of, stands_for
+from kolm.modules import Parameter
+from kolm.names import MAGNITUDE, adapted_by, factor_name, plain_name
 from kolm.trainconfig import SEVEN_PROJECTIONS
 from kolm.verify.case import require
 
@@ -31,10 +33,12 @@ def check_factors(artifact: Artifact) -> None:
     _fits(added.keys() == made, "LoRA factors are not on the locked modules")
     _check_words(artifact, targets, experts)
     for name, factor in added.items():
-        _check_shape(factor, parameters, rank=lock.config.get("lora_r"), experts=experts)
         adapted, _ = adapted_by(name)
-        owner = parameters.get(adapted, parameters.get(f"{adapted}.weight"))
-        _fits(owner is None or owner.part == factor.part, f"{name} is in another part than what it adapts")
+        weight = parameters.get(adapted if adapted in experts else f"{adapted}.weight")
+        if weight is None:
+            raise VerificationError(f"{name} adapts nothing that the base has", check="E_MODULES_ADAPTER")
+        _fits(weight.part == factor.part, f"{name} is in another part than what it adapts")
+        _check_shape(factor, weight, rank=lock.config.get("lora_r"))
 
 
 def _check_words(artifact: Artifact, targets: list[str], experts: list[str]) -> None:
@@ -45,17 +49,21 @@ def _check_words(artifact: Artifact, targets: list[str], experts: list[str]) -> 
     asked = words if lock.resolved.parts.get("language") == "lora" else []
     _fits([*stands] == sorted(set(asked)), "the lock's words are not those of lora_targets")
     language = [name for name in targets if parts[f"{name}.lora_A"] == "language"]
-    astray = [n for n in experts if parts[factor_name(n, "lora_A", expert=True)] != "language"]
-    _fits(not astray, f"{', '.join(astray[:3])}: experts outside the language tower")
+    inside = [n for n in experts if parts[factor_name(n, "lora_A", expert=True)] == "language"]
+    astray = [name for name in experts if name not in inside or not holds_experts(name)]
+    _fits(not astray, f"{', '.join(astray[:3])}: no experts of the language tower")
+    # beside 3-D experts PEFT takes some leaves for theirs, so that layers of that name may go without
+    mixture = any(len(p.shape) == 3 and holds_experts(p.name) for p in artifact.modules.parameters)
     reached: set[str] = set()
     for word, leaves in stands.items():
         covered = _covered(word, leaves, language, experts)
         meant = sorted({name if name in leaves else _leaf(name) for name in covered})
         _fits(bool(leaves) or words == [*SEVEN_PROJECTIONS], f"{word} stands for nothing")
         _fits(leaves == meant, f"{word} does not stand for {', '.join(leaves)}")
-        own = word in WORDS or word in SEVEN_PROJECTIONS or {*leaves} <= {word, plain_name(word)}
+        others = {*leaves} - {word, plain_name(word)}
+        own = not others or word in WORDS or (word in SEVEN_PROJECTIONS and not others & {*SEVEN_PROJECTIONS})
         _fits(own, f"{word} is no name for {', '.join(leaves)}")
-        missed = _missed(artifact, word, leaves, language)
+        missed = _missed(artifact, word, leaves if mixture else [*leaves, word], language)
         _fits(not missed, f"{word} stands for {missed[:1]}, which has no factors")
         reached |= covered
     odd = [name for name in (*language, *experts) if name not in reached]
@@ -84,32 +92,31 @@ def _missed(artifact: Artifact, word: str, leaves: list[str], targets: list[str]
     ]
 
 
-def _check_shape(factor: Parameter, known: dict[str, Parameter], *, rank: object, experts: list[str]) -> None:
+def _check_shape(factor: Parameter, weight: Parameter, *, rank: object) -> None:
     """A factor has the locked rank and fits the weight beside it; packed weights have no shape to fit.
 
     A is (rank, inputs) and B (outputs, rank) of a weight (outputs, inputs); of a 3-D parameter, which either
     order of its last two sizes may describe, the rank counts once for each expert.
     """
     name, kind = adapted_by(factor.name)
-    shape = factor.shape
-    weight = known.get(name if name in experts else f"{name}.weight")
+    shape, expert = factor.shape, weight.name == name
     if kind == MAGNITUDE:
-        wanted = weight.shape[:1] if weight and _plain(weight) else shape[:1]
+        wanted = weight.shape[:1] if _plain(weight) else shape[:1]
         _fits(shape == wanted, f"{factor.name} does not fit its layer")
         return
-    count = weight.shape[0] if weight and name in experts and len(weight.shape) == 3 else 1
+    count = weight.shape[0] if expert and len(weight.shape) == 3 else 1
     side = 0 if kind == "lora_A" else 1
     fits = len(shape) == 2 and isinstance(rank, int) and shape[side] == rank * count
     _fits(fits, f"{factor.name} has another rank")
-    if weight is None or not _plain(weight):
+    if not _plain(weight):
         return
-    sizes = weight.shape[-2:] if name in experts else [weight.shape[1 - side]]
+    sizes = weight.shape[-2:] if expert else [weight.shape[1 - side]]
     _fits(shape[1 - side] in sizes, f"{factor.name} does not fit its layer")
 
 
 def _plain(weight: Parameter) -> bool:
-    """Whether a weight's shape is that of its layer: quantised ones are packed into bytes."""
-    return len(weight.shape) in (2, 3) and not weight.dtype.startswith(("int", "uint"))
+    """Whether a weight's shape is that of its layer: those of 4 bits are packed, two into a byte."""
+    return len(weight.shape) in (2, 3) and weight.dtype != "uint8"
 
 
 def _leaf(name: str) -> str:

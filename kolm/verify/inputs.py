@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -161,11 +161,20 @@ def _check_sight(directory: Path, listed: ModuleManifest) -> None:
         return
     try:
         config = json.loads(read_bytes(directory / "config.json", what="the base's config"))
-    except ValueError:
+    except (ValueError, RecursionError):
         config = None
     _is_base(isinstance(config, dict), "its config.json is not a JSON object")
-    towers = [key for key in config if "vision" in key or "visual" in key]
+    towers = [key for key in _keys(config) if "vision" in key or "visual" in key]
     _is_base(not towers, f"config.json has {', '.join(towers)}, modules.json no such part")
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yield the keys of objects inside objects: omni models have their towers in a `thinker_config`."""
+    inside = [value]
+    while inside:
+        if isinstance(found := inside.pop(), dict):
+            yield from found
+            inside.extend(found.values())
 
 
 def _unused(directory: Path, case: Case) -> int:

@@ -3,7 +3,8 @@
 from kolm.artifact import ADAPTER, WEIGHTS
 from kolm.errors import VerificationError
 from kolm.globs import matches
-from kolm.modules import plain_names
+from kolm.layers import speaks_of_sight
+from kolm.names import plain_names
 from kolm.predicates import VLMTrainBlock
 from kolm.receipt import module_summary
 from kolm.tensors import TensorInfo, read_tensors
@@ -38,7 +39,8 @@ def modules(case: Case) -> Finding:
     )
     _check_treatments(case)
     counts = compiled.modules.counts
-    return Finding(f"{counts.frozen} frozen and {counts.trainable} trained parameters")
+    trained = f"{counts.frozen} frozen and {counts.trainable} trained parameters"
+    return Finding(f"{trained}; which part each belongs to is the signer's word")
 
 
 def _check_treatments(case: Case) -> None:
@@ -64,13 +66,20 @@ def _check_treatments(case: Case) -> None:
         "another number of tensors was trained than was loaded again",
     )
     if isinstance(block, VLMTrainBlock):
-        frozen = parts.get("vision", "frozen") == "frozen"
+        frozen = manifest.vision_frozen
         _same(block.freeze_vision is frozen, f"freeze_vision is said to be {not frozen}, and is not")
 
 
 def _check_sight(case: Case) -> None:
-    """A model with an image processor looks at images, and one that is shown any is not text-only."""
+    """A model with an image processor looks at images, and one that is shown any is not text-only.
+
+    Nothing that is named after images is a language tower's, whatever else the parts are said to be.
+    """
     sees, locked = case.artifact.modules.sees_images, case.artifact.lock.processor
+    astray = [
+        p.name for p in case.artifact.modules.parameters if p.part == "language" and speaks_of_sight(p.name)
+    ]
+    _same(not astray, f"{', '.join(astray[:3])} is in the language tower, and is named otherwise")
     settings = (locked.image_processor is not None, locked.backend is not None)
     _same(
         settings == (sees, sees) and (sees or not locked.size),
@@ -82,12 +91,20 @@ def _check_sight(case: Case) -> None:
 
 
 def _check_precision(case: Case) -> None:
-    """Weights are quantised if the lock says so, in the bits that it says."""
+    """Weights have the lock's type, or are quantised if it says so, in the bits that it says."""
+    manifest, loaded = case.artifact.modules, case.artifact.lock.resolved.dtype
+    _same(manifest.dtype == loaded, f"the lock's weights are {loaded}, most of them are {manifest.dtype}")
     asked = case.artifact.lock.config.get("quantization")
     bits = asked.get("bits") if isinstance(asked, dict) else None
     wanted = {dtype for width, dtype in _PACKED.items() if width == bits}
-    seen = {parameter.dtype for parameter in case.artifact.modules.parameters} & set(_PACKED.values())
+    seen = {parameter.dtype for parameter in manifest.parameters} & set(_PACKED.values())
     _same(seen == wanted, "the lock quantises weights otherwise")
+    names = [buffer.name for buffer in manifest.buffers]
+    formats = {name.rpartition("__")[2] for name in names if ".quant_state.bitsandbytes__" in name}
+    nested = any(name.endswith(".nested_absmax") for name in names)
+    four = asked if isinstance(asked, dict) and bits == 4 else {"double": False}
+    said = ([four["type"]] if "type" in four else [], four.get("double"))
+    _same(([*formats], nested) == said, "the lock quantises in another format")
 
 
 def _same(holds: bool, message: str) -> None:

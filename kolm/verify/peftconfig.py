@@ -11,7 +11,7 @@ from typing import Any
 from kolm.artifact import Artifact
 from kolm.canonical import canonical_json
 from kolm.errors import ArtifactError
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.verify.case import require
 
 NAME = "adapter/adapter_config.json"

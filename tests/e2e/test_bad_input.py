@@ -34,6 +34,7 @@ def refused(spec: Path, *, code: int, says: str) -> None:
     assert says in result.stderr
     assert "hint:" in result.stderr
     assert "Traceback" not in result.stderr
+    assert "" not in result.stderr.splitlines(), "no empty line"
     assert result.stdout == ""
     assert not out.exists() or not list(out.iterdir())
 
@@ -56,6 +57,11 @@ def test_a_missing_image_is_named_with_its_row(demo: Path):
     first = json.loads((demo.parent / "train/pairs.jsonl").read_text().splitlines()[0])
     (demo.parent / "train" / first["image"]).unlink()
     refused(demo, code=6, says="row 1")
+
+
+def test_a_row_that_does_not_fit_is_named_after_the_plan(demo: Path):
+    edit(demo, max_seq_length="12")
+    refused(demo, code=6, says="do not fit max_seq_length 12")
 
 
 def test_an_empty_eval_pack_is_refused(demo: Path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolm.layers import WORDS, kind_of, stands_for
+from kolm.layers import WORDS, holds_experts, kind_of, speaks_of_sight, stands_for
 
 LAYER = "language_model.layers.3"
 
@@ -74,3 +74,27 @@ def test_a_name_means_its_leaves_and_its_full_names() -> None:
     assert stands_for(name, word=name, leaves=[name])
     assert not stands_for(name, word="q_proj", leaves=["q_proj"])
     assert not stands_for(name, word="experts", leaves=["q_proj"])
+
+
+@pytest.mark.parametrize(
+    ("name", "sees"),
+    [
+        ("visual.blocks.0.attn.qkv.weight", True),
+        ("vision_tower.vision_model.embeddings.patch_embedding.weight", True),
+        ("git.image_encoder.vision_model.encoder.layers.0.mlp.fc1.weight", True),
+        ("image_newline", True),
+        (f"{LAYER}.self_attn.q_proj.weight", False),
+        (f"{LAYER}.mlp.vision_moe.experts.down_proj", False),
+        ("layers.0.self_attn.qkv_proj.lora_A.vision.weight", False),
+        ("text_decoder.bert.encoder.layer.0.output.dense.weight", False),
+        ("multi_modal_projector.linear_1.weight", False),
+    ],
+)
+def test_a_name_speaks_of_images_or_does_not(name: str, sees: bool) -> None:
+    assert speaks_of_sight(name) is sees
+
+
+def test_experts_are_told_from_other_modules_by_what_holds_them() -> None:
+    assert holds_experts(f"{LAYER}.mlp.experts.down_proj")
+    assert not holds_experts(f"{LAYER}.mlp.shared_expert.up_proj.weight")
+    assert not holds_experts("experts")

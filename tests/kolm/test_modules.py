@@ -1,22 +1,11 @@
-"""The module manifest: names, partition, agreement with itself."""
+"""The module manifest: partition, what follows from it, agreement with itself."""
 
 from typing import Any
 
 import pytest
 
 from kolm.errors import ArtifactError, VerificationError
-from kolm.globs import matches
-from kolm.modules import (
-    Buffer,
-    Gradient,
-    ModuleManifest,
-    Origin,
-    Parameter,
-    adapted_by,
-    factor_name,
-    plain_name,
-    plain_names,
-)
+from kolm.modules import Buffer, Gradient, ModuleManifest, Origin, Parameter
 
 DIGEST = "ab" * 32
 OTHER = "cd" * 32
@@ -52,29 +41,6 @@ WHOLE = (
 )
 
 
-LAYER = "language_model.layers.0.q_proj"
-PROJECTOR = "multi_modal_projector"
-WRAPPED = "base_model.model.model."
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        (f"{WRAPPED}{LAYER}.lora_A.default.weight", f"{LAYER}.lora_A"),
-        (f"{WRAPPED}{LAYER}.lora_A.weight", f"{LAYER}.lora_A"),
-        (f"{WRAPPED}{LAYER}.base_layer.weight", f"{LAYER}.weight"),
-        (f"{WRAPPED}{LAYER}.lora_magnitude_vector.default.weight", f"{LAYER}.lora_magnitude_vector"),
-        (f"{WRAPPED}{PROJECTOR}.modules_to_save.default.linear_1.weight", f"{PROJECTOR}.linear_1.weight"),
-        (f"{WRAPPED}{PROJECTOR}.original_module.linear_1.weight", f"{PROJECTOR}.linear_1.weight"),
-        ("base_model.model.lm_head.weight", "lm_head.weight"),
-        ("model.visual.merger.ln_q.weight", "visual.merger.ln_q.weight"),
-        ("visual.merger.ln_q.weight", "visual.merger.ln_q.weight"),
-    ],
-)
-def test_names_carry_no_wrapper_and_no_adapter_name(key: str, name: str):
-    assert plain_name(key) == name
-
-
 def test_bytes_are_read_back_to_the_same_manifest():
     whole = manifest(*WHOLE)
     assert ModuleManifest.parse(whole.to_bytes()) == whole
@@ -100,6 +66,22 @@ def test_what_was_done_to_a_part_follows_from_its_parameters():
     whole = manifest(*WHOLE)
     assert whole.treatments() == {"language": "lora", "projector": "frozen", "vision": "frozen"}
     assert (whole.servable_as, whole.sees_images) == ("lora", True)
+
+
+def test_nothing_of_a_vision_tower_is_trained_where_there_is_none():
+    merger = WHOLE[-1]
+    assert manifest(*WHOLE[:3], merger).vision_frozen
+    assert manifest(*WHOLE, trained("visual.y", part="projector")).vision_frozen
+    assert not manifest(*WHOLE, trained("visual.blocks.0.lora_A", part="vision")).vision_frozen
+
+
+def test_the_type_of_the_weights_is_that_of_most_which_the_base_has():
+    half = frozen("visual.blocks.1.w", dtype="bfloat16", shape=[9])
+    packed = frozen("language_model.layers.1.w", part="language", dtype="uint8", shape=[99, 1])
+    factor = trained("language_model.layers.1.lora_A", dtype="float64", shape=[99])
+    assert manifest(*WHOLE, packed, factor).dtype == "float32"
+    assert manifest(half, half, WHOLE[0]).dtype == "bfloat16"
+    assert manifest().dtype == ""
 
 
 def test_one_part_trained_in_full_makes_a_result_that_is_merged():
@@ -143,31 +125,6 @@ def test_what_a_part_trained_in_full_leaves_frozen_is_named():
     weight = full("multi_modal_projector.linear_1.weight", part="projector")
     assert manifest(*WHOLE[:4], line, weight).left_frozen == ["image_newline"]
     assert manifest(*WHOLE, line).left_frozen == []
-
-
-EXPERTS = "language_model.layers.0.mlp.experts"
-
-
-def test_factors_of_experts_are_told_apart_by_how_deep_they_are_wrapped():
-    order = [f"{EXPERTS}.gate_up_proj", f"{EXPERTS}.down_proj"]
-    keys = {
-        f"{WRAPPED}{EXPERTS}.base_layer.lora_A.weight": f"{EXPERTS}.lora_A.gate_up_proj",
-        f"{WRAPPED}{EXPERTS}.lora_A.weight": f"{EXPERTS}.lora_A.down_proj",
-        f"{WRAPPED}{EXPERTS}.lora_B.default.weight": f"{EXPERTS}.lora_B.down_proj",
-        f"{WRAPPED}{LAYER}.lora_A.weight": f"{LAYER}.lora_A",
-    }
-    assert plain_names(keys, experts=order) == keys
-    alone = plain_names(keys, experts=order[1:])
-    assert alone[f"{WRAPPED}{EXPERTS}.lora_A.weight"] == f"{EXPERTS}.lora_A.down_proj"
-
-
-@pytest.mark.parametrize("expert", [False, True])
-@pytest.mark.parametrize("factor", ["lora_A", "lora_magnitude_vector"])
-def test_the_name_of_a_factor_says_what_it_adapts(factor: str, expert: bool):
-    adapted = f"{EXPERTS}.down_proj"
-    name = factor_name(adapted, factor, expert=expert)
-    assert adapted_by(name) == (adapted, factor)
-    assert matches(adapted, name) is not expert
 
 
 def test_sizes_tell_added_elements_from_the_bases_own():

@@ -94,6 +94,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a list": ([1], "not a JSON object"),
     "doubled member": ('{"prompt": "a", "prompt": "b"}', "named twice"),
     "nested beyond reason": ("[" * 100_000, "not JSON"),
+    "audio field": (PAIR | {"audio": "a.wav"}, "field 'audio': audio is not trained on"),
+    "video field": (PAIR | {"videos": ["a.mp4"]}, "field 'videos': video is not trained on"),
     "misspelt field": (PAIR | {"imge": "x"}, "unknown field 'imge', known are image"),
     "alias and field": (PAIR | {"question": "x"}, "same as another field"),
     "messages and shorthand": (PAIR | {"messages": []}, "both messages and the shorthand"),

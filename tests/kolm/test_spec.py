@@ -164,6 +164,23 @@ def test_a_missing_base_directory_names_the_nearest(tmp_path: Path) -> None:
     assert "did you mean `bases/qwen-tiny`?" in caught.value.message
 
 
+def test_a_word_that_resembles_a_directory_is_no_hub_id(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    path = tmp_path / "spec.yaml"
+    path.write_text(GOOD.replace("org/tiny-vlm", "bsae"))
+    with pytest.raises(SpecError, match=r"spec\.yaml:4:15: no directory `bsae`") as caught:
+        load_spec(path).base_source()
+    assert "did you mean `base`?" in caught.value.message
+
+
+def test_a_file_is_no_base(tmp_path: Path) -> None:
+    (tmp_path / "digits.kolm").write_bytes(b"PK")
+    path = tmp_path / "spec.yaml"
+    path.write_text(GOOD.replace("org/tiny-vlm", "digits.kolm"))
+    with pytest.raises(SpecError, match="no directory `digits.kolm`"):
+        load_spec(path).base_source()
+
+
 def test_a_base_that_is_neither_directory_nor_hub_id_is_refused() -> None:
     with pytest.raises(SpecError, match="no directory `a/b/c`"):
         parse(GOOD.replace("org/tiny-vlm", "a/b/c")).base_source()
@@ -228,3 +245,9 @@ def test_every_key_of_the_schema_says_what_it_means() -> None:
         if not field.get("description") and "$ref" not in field  # a section is described where it is defined
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("given", ["parts: {projector: warmup}", "projector_warmup_steps: 3"])
+def test_half_a_warm_up_is_shown_where_it_is_given(given: str) -> None:
+    text = GOOD.replace("  method: lora", f"  method: lora\n  {given}")
+    assert given in refusal(text).message

@@ -208,6 +208,23 @@ def test_factors_that_fit_no_layer_of_the_base(
 
 
 @pytest.mark.parametrize(
+    ("dtype", "shape", "says"),
+    [("int8", [3, 3], "lora_A does not fit its layer"), ("int8", [2, 2], None), ("uint8", [2, 1], None)],
+)
+def test_factors_are_compared_with_weights_of_8_bits_and_not_with_packed_ones(
+    here: Path, key: PrivateKey, dtype: str, shape: list[int], says: str | None
+) -> None:
+    def quantise(modules: dict[str, Any]) -> None:
+        name = f"{TARGET.removeprefix('model.')}.weight"
+        next(p for p in modules["parameters"] if p["name"] == name).update(dtype=dtype, shape=shape)
+
+    bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", quantise))
+    adapter = audit(bundle).checks[10]
+    wanted = f"{TARGET.removeprefix('model.')}.{says}" if says else None
+    assert adapter.detail == wanted or (wanted is None and adapter.status == "passed")
+
+
+@pytest.mark.parametrize(
     ("words", "stands", "says"),
     [
         (["attention"], {"attention": ["q_proj"]}, None),
@@ -217,7 +234,7 @@ def test_factors_that_fit_no_layer_of_the_base(
         (["attention"], {"attention": []}, "attention stands for nothing"),
         (["attention"], {"attention": ["k_proj", "q_proj"]}, "attention does not stand for k_proj, q_proj"),
         (["qkv"], {"qkv": ["q_proj"]}, "qkv is no name for q_proj"),
-        (["k_proj"], {"k_proj": ["q_proj"]}, None),
+        (["k_proj"], {"k_proj": ["q_proj"]}, "k_proj is no name for q_proj"),
         (
             ["language_model.layers.0.self_attn.q_proj"],
             {"language_model.layers.0.self_attn.q_proj": ["language_model.layers.0.self_attn.q_proj"]},

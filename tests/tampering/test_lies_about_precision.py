@@ -44,3 +44,48 @@ def test_a_lock_whose_quantization_is_nonsense(here: Path, key: PrivateKey, quan
         lock["config"]["quantization"] = quantization
 
     assert failed(audit(lie(here, key, spoil, "spec.lock.json"))) == (9, "E_SPEC_MISMATCH")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", ""])
+def test_weights_that_were_loaded_in_another_type(here: Path, key: PrivateKey, dtype: str) -> None:
+    bundle = lie(here, key, lambda lock: lock["resolved"].update(dtype=dtype), "spec.lock.json")
+    assert failed(audit(bundle)) == (10, "E_MODULES_MISMATCH")
+
+
+WEIGHT = "language_model.layers.0.self_attn.q_proj.weight"
+NF4, FP4, NESTED = "quant_state.bitsandbytes__nf4", "quant_state.bitsandbytes__fp4", "nested_absmax"
+
+
+@pytest.mark.parametrize(
+    ("asked", "states", "says"),
+    [
+        ({"bits": 4}, (NF4, NESTED), None),
+        ({"bits": 4, "double": False}, (NF4,), None),
+        ({"bits": 4, "type": "fp4"}, (NF4, NESTED), "the lock quantises in another format"),
+        ({"bits": 4}, (NF4, FP4, NESTED), "the lock quantises in another format"),
+        ({"bits": 4}, (NF4,), "the lock quantises in another format"),
+        ({"bits": 4, "double": False}, (NF4, NESTED), "the lock quantises in another format"),
+        ({"bits": 4}, (), "the lock quantises in another format"),
+        (None, (NF4,), "the lock quantises in another format"),
+    ],
+)
+def test_a_format_that_the_quantised_weights_are_not_in(
+    here: Path, key: PrivateKey, asked: dict[str, Any] | None, states: tuple[str, ...], says: str | None
+) -> None:
+    settings = {"type": "nf4", "compute_dtype": "bfloat16", "double": True}
+
+    def pack(manifest: dict[str, Any]) -> None:
+        weight = next(p for p in manifest["parameters"] if p["name"] == WEIGHT)
+        weight["dtype"] = "uint8" if asked else "float32"
+        like = manifest["buffers"][0]
+        manifest["buffers"] += [like | {"name": f"{WEIGHT}.{name}", "part": "language"} for name in states]
+
+    def change(members: Members) -> None:
+        edit_json(members, "modules.json", pack)
+        if asked:
+            edit_json(
+                members, "spec.lock.json", lambda lock: lock["config"].update(quantization=settings | asked)
+            )
+
+    modules = audit(make_bundle(here, rows=4, key=key, edit=change)).checks[9]
+    assert modules.detail == says or (says is None and modules.status == "passed")

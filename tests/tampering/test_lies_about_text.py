@@ -106,8 +106,11 @@ def test_an_image_processor_gives_the_tower_away(here: Path, key: PrivateKey) ->
     assert "image processor" in report.checks[9].detail
 
 
-def test_the_bases_own_config_gives_the_tower_away(here: Path, key: PrivateKey) -> None:
-    bundle = make_bundle(here, rows=4, key=key, text=True, base_config={"vision_config": {}})
+@pytest.mark.parametrize("config", [{"vision_config": {}}, {"thinker_config": {"vision_config": {}}}])
+def test_the_bases_own_config_gives_the_tower_away(
+    here: Path, key: PrivateKey, config: dict[str, Any]
+) -> None:
+    bundle = make_bundle(here, rows=4, key=key, text=True, base_config=config)
     assert audit(bundle).ok
     assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
 

@@ -16,6 +16,7 @@ TRAINED: dict[str, Means] = {
     "aya_vision": "own processor",
     "deepseek_vl": "own processor",
     "deepseek_vl_hybrid": "own processor",
+    "florence2": "own processor",
     "gemma3": "own processor",
     "gemma4": "own processor",
     "glm4v": "own processor",
@@ -46,6 +47,7 @@ TRAINED: dict[str, Means] = {
     "qwen3_omni_moe": "own processor",
     "qwen3_vl": "own processor",
     "qwen3_vl_moe": "own processor",
+    "t5gemma2": "own processor",
     "video_llama_3": "own processor",
     "vipllava": "own processor",
     "cohere2_vision": "prepared tensors",
@@ -70,8 +72,9 @@ KIN = {"ministral3": "mistral3", "pixtral": "llava"}
 _TORCHVISION = "its processor needs torchvision"
 _TIMM = "its vision tower needs timm, which needs torchvision"
 _REPOSITORY = "its code lies in its own repository"
+_STAND_IN = f"{_REPOSITORY}; a small one with code of its own is trained in its place (tests/hub)"
 _NO_CHAT = "it holds no conversation: there is no chat template to learn answers from"
-_DECODER = "its answers are a decoder's own labels, which are not supported yet"
+_DRAWN = "its question is drawn on the image, with a font that its processor downloads"
 _NOT_YET = "no small checkpoint has been made for it"
 
 RARE = {
@@ -95,7 +98,6 @@ NOT_TRAINED: dict[str, str] = {
     "ernie4_5_vl_moe": _NOT_YET,
     "exaone4_5": _NOT_YET,
     "fast_vlm": _TIMM,
-    "florence2": _DECODER,
     "fuyu": _NOT_YET,
     "gemma3n": _TIMM,
     "gemma4_unified": _TORCHVISION,
@@ -121,22 +123,23 @@ NOT_TRAINED: dict[str, str] = {
     "muse_glimmer": _TORCHVISION,
     "muse_spark": _TORCHVISION,
     "nemotron_nano_vl": _REPOSITORY,
-    "nemotron_parse": f"{_REPOSITORY}, and {_DECODER}",
+    "nemotron_parse": _STAND_IN,
     "perception_lm": _TIMM,
-    "phi3_v": _REPOSITORY,
+    "phi3_v": _STAND_IN,
     "phi4mm": _REPOSITORY,
-    "pix2struct": _DECODER,
+    "pix2struct": _DRAWN,
     "qianfan_ocr": _NOT_YET,
     "qwen4_exp": _NOT_YET,
     "smolvlm": "its processor needs num2words, and a video processor, which needs torchvision",
     "step3p7": _TORCHVISION,
-    "t5gemma2": _DECODER,
     "unlimited_ocr": _TORCHVISION,
     "video_llava": _NOT_YET,
 }
 """Families that are compared on the meta device alone, and why."""
 
-MODULES = ("documents", "gemma", "idefics", "language", "llava", "omni", "others", "prepared", "qwen")
+MODULES = (
+    "decoders", "documents", "gemma", "idefics", "language", "llava", "omni", "others", "prepared", "qwen",
+)  # fmt: skip
 
 
 def recipes() -> dict[str, Any]:

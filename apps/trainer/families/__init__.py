@@ -76,8 +76,13 @@ class Family:
     the processor names itself."""
     mixes_text: bool = True
     """Whether rows with and without images may share a batch."""
-    labels: Literal["causal", "decoder"] = "causal"
-    """Where the response stands: behind the prompt in `input_ids`, or in a decoder's own `labels`."""
+    labels: Literal["causal", "decoder", "decoder_prompt", "drawn"] = "causal"
+    """Where question and answer stand. `causal`: one behind the other in `input_ids`. `decoder`: the question
+    in the encoder's, the answer in the decoder's sequence. `decoder_prompt`: both in the decoder's, the
+    encoder sees one image. `drawn`: the question is drawn on the image, which cannot be trained."""
+    image_place: str = ""
+    """Text that an image stands in for, in families without a chat template; empty where the processor
+    puts it there."""
     needs: tuple[str, ...] = ()
     """Packages without which its processor or tower does not load, such as `torchvision`."""
     pixel_limits: bool = False

@@ -23,5 +23,5 @@ FAMILY = Family(
     loader="AutoModel",
     code="repository",
     stands_for={"o_proj": ("out_proj",), "up_proj": ("fc1",), "down_proj": ("fc2",)},
-    labels="decoder",
+    labels="decoder_prompt",
 )

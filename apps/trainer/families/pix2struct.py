@@ -30,5 +30,5 @@ FAMILY = Family(
         "up_proj": ("wi_1",),
         "down_proj": ("wo",),
     },
-    labels="decoder",
+    labels="drawn",
 )

@@ -14,5 +14,6 @@ FAMILY = Family(
     papers=("arXiv:2512.14856",),
     image_cost=tiles(fixed("encoder.mm_tokens_per_image"), patch="encoder.vision_config.patch_size"),
     image_texts=("<start_of_image>", "<image_soft_token>", "<end_of_image>"),
+    image_place="<start_of_image>",
     labels="decoder",
 )

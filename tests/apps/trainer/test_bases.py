@@ -54,7 +54,7 @@ def tensors() -> dict[str, torch.Tensor]:
 def coded(tmp_path: Path) -> Path:
     """A checkpoint that brings the code of its model."""
     folder = tmp_path / "phi3-v-tiny"
-    shutil.copytree(CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CODE, folder, ignore=shutil.ignore_patterns("__pycache__", "processing_*"))
     auto = {
         "AutoConfig": "configuration_phi3_v.Phi3VConfig",
         "AutoModelForCausalLM": "modeling_phi3_v.Phi3VForCausalLM",
@@ -163,6 +163,11 @@ def an_adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/other"}')
 
 
+def an_adapter_alone(folder: Path) -> None:
+    an_adapter(folder)
+    no_config(folder)
+
+
 def no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
 
@@ -180,6 +185,7 @@ def config_that_is_a_list(folder: Path) -> None:
         (broken_index, "cannot be read"),
         (weights_named_elsewhere, "transformers_weights"),
         (an_adapter, "holds an adapter"),
+        (an_adapter_alone, "holds an adapter"),
         (no_config, "not a model checkpoint"),
         (config_that_is_a_list, "not a model checkpoint"),
     ],
@@ -223,6 +229,14 @@ def test_a_plan_needs_a_config_alone(copy: Path):
     assert sum(p.numel() for p in meta_model(base).parameters()) > 0
     with pytest.raises(SpecError, match="no complete weights to read names and shapes from"):
         shapes_of(base)
+
+
+def test_a_weight_file_that_was_cut_off_is_named(copy: Path):
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(TrainError, match=r"model\.safetensors: .* the file has 5000") as raised:
+        shapes_of(find(copy))
+    assert raised.value.hint
 
 
 def test_headers_name_what_the_model_has(copy: Path):

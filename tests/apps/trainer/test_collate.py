@@ -178,9 +178,9 @@ def test_a_processor_that_leaves_an_input_out_is_refused(encoder: Encoder, monke
         encode(encoder, {"image": PICTURE, "prompt": "Which?", "response": "one"})
 
 
-def test_a_family_with_a_decoder_of_its_own_is_refused(encoder: Encoder):
-    decoding = replace(encoder.family, labels="decoder")
-    with pytest.raises(SpecError, match="not supported yet") as error:
+def test_a_family_whose_question_is_drawn_is_refused(encoder: Encoder):
+    decoding = replace(encoder.family, labels="drawn")
+    with pytest.raises(SpecError, match="cannot be trained: its question is drawn") as error:
         Encoder(encoder.processor, encoder.model_config, decoding)
     assert error.value.hint
 

@@ -11,7 +11,7 @@ from apps.trainer.bases import find_base
 from apps.trainer.families import family_of
 from apps.trainer.plan import Plan, plan_for
 from kolm.errors import SpecError
-from kolm.modules import plain_names
+from kolm.names import plain_names
 from kolm.spec import VLMTrainConfig
 from kolm.tensors import read_tensors
 

@@ -14,7 +14,7 @@ from apps.trainer import vlm
 from apps.trainer.batch import Row
 from apps.trainer.families import families
 from apps.trainer.vlm import TrainResult, VLMTrainConfig, VLMTrainer, vlm_trainer
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.tensors import read_tensors
 from tests.pictures import two_tone
 from tests.tiny import KIN, NOT_TRAINED, TRAINED, each
@@ -37,6 +37,9 @@ ROWS = [
 ]
 """Three sizes of image, several in a row, and a row without one."""
 
+TAKEN = {"paligemma": ROWS[:3], "florence2": [*ROWS[:2], ROWS[3]]}
+"""PaliGemma takes no row without an image, Florence-2 none with several."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -58,7 +61,7 @@ def run(
     name = request.param
     trainer = vlm_trainer(
         model_id=tiny(name),
-        train_dataset=ROWS[:3] if name == "paligemma" else ROWS,  # it takes no row without an image
+        train_dataset=TAKEN.get(name, ROWS),
         config=CONFIG,
         output_dir=tmp_path_factory.mktemp(name),
     )

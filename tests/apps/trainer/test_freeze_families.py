@@ -15,8 +15,8 @@ from apps.trainer.families import Family, families
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.targets import expert_parameters, linear_modules
 from kolm.errors import SpecError
-from kolm.layers import kind_of, stands_for
-from kolm.modules import factor_name, plain_name
+from kolm.layers import holds_experts, kind_of, speaks_of_sight, stands_for
+from kolm.names import factor_name, plain_name
 from kolm.spec import VLMTrainConfig
 from tests.families import VARIANTS, meta_build, meta_configs
 
@@ -46,13 +46,14 @@ def planned(label: str, **settings: Any) -> tuple[Plan, Family, Any]:
 
 def meant(plan: Plan) -> set[str]:
     """Return the layers that the plan's words mean, found as check 11 does: by names and shapes alone."""
+    mixture = any(len(shape) == 3 and holds_experts(name) for name, shape in plan.shapes.items())
     weights = [n for n, part in plan.parts.items() if part == "language" and len(plan.shapes[n]) == 2]
     layers = [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
     return {
         name
         for word, leaves in plan.stands.items()
         for name in layers
-        if name.rpartition(".")[2] in leaves
+        if name.rpartition(".")[2] in ([*leaves] if mixture else [*leaves, word])
         and kind_of(name) != "router"
         and stands_for(name, word=word, leaves=leaves)
     }
@@ -62,6 +63,8 @@ def meant(plan: Plan) -> set[str]:
 def test_under_the_default_a_live_model_is_what_was_planned(label: str):
     plan, family, wrapped = planned(label)
     assert meant(plan) == {plain_name(name) for name in plan.targets}
+    assert {plan.parts[f"{plain_name(name)}.weight"] for name in plan.targets} == {"language"}
+    assert not [n for n, part in plan.parts.items() if part == "language" and speaks_of_sight(n)]
     states = freeze.states_of(wrapped)
     assert states == plan.states
     trained = {family.part_of(name) for name, state in states.items() if state == "trainable"}

@@ -12,6 +12,7 @@ from apps.trainer.bases import find_base
 from apps.trainer.collate import Encoder
 from apps.trainer.load import load_model, meta_model
 from apps.trainer.origins import Origins, tensor_digest
+from apps.trainer.plan import plan_for
 from apps.trainer.processor import load_processor
 from kolm.errors import DataError, KolmError, SpecError, TrainError
 from kolm.rows import TextPart, Turn
@@ -64,6 +65,23 @@ def test_a_damaged_checkpoint_ends_in_one_message(
     assert raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        (["tokenizer.json", "tokenizer_config.json"], "holds no tokenizer: none of tokenizer.json, "),
+        (["processor_config.json"], "holds no processor: none of processor_config.json, "),
+        (["chat_template.jinja"], "base has no chat template"),
+    ],
+    ids=["tokenizer", "processor", "chat template"],
+)
+def test_a_checkpoint_that_lacks_what_encodes_its_rows_is_refused(copy: Path, lost: list[str], says: str):
+    for name in lost:
+        (copy / name).unlink()
+    with pytest.raises(SpecError, match=says) as raised:
+        load_processor(find_base(copy, model="base"))
+    assert raised.value.hint
+
+
 @pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{% if %}", None])
 def test_a_chat_template_that_fails_names_the_row(qwen_base: Path, template: str | None):
     base = find_base(qwen_base, model="base")
@@ -88,3 +106,17 @@ def test_origins_tell_identical_from_cast_from_unknown_bytes(tmp_path: Path):
     assert relation("visual.a.weight", (weight * 2).to(torch.bfloat16)) == "absent"
     tied = origins.of(["embed.weight", "visual.b.weight"], weight + 1, tensor_digest(weight + 1))
     assert (tied.relation, tied.key) == ("tied", "visual.b.weight")
+
+
+def test_a_base_whose_config_names_no_type_is_planned_and_loaded_in_that_of_its_weights(copy: Path):
+    weights = copy / "model.safetensors"
+    save_file({key: tensor.bfloat16() for key, tensor in load_file(weights).items()}, weights)
+    config = json.loads((copy / "config.json").read_text())
+    for section in (config, *(part for part in config.values() if isinstance(part, dict))):
+        section.pop("dtype", None)
+        section.pop("torch_dtype", None)
+    (copy / "config.json").write_text(json.dumps(config))
+    base = find_base(copy, model="base")
+    plan = plan_for(meta_model(base), base.family, VLMTrainConfig())
+    assert plan.dtype == "bfloat16"
+    assert load_model(base, VLMTrainConfig()).dtype == torch.bfloat16

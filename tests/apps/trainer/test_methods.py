@@ -10,7 +10,7 @@ import pytest
 from apps.trainer.freeze import wrap
 from apps.trainer.plan import plan_for
 from kolm.errors import SpecError, TrainError
-from kolm.modules import MAGNITUDE
+from kolm.names import MAGNITUDE
 from kolm.spec import VLMTrainConfig
 from kolm.tensors import read_tensors
 from tests.compiled import Compiled, compile_with
@@ -200,37 +200,6 @@ def test_dora_adds_a_magnitude_for_each_output(tmp_path: Path):
     sizes = {p.name: p.shape for p in done.manifest.parameters}
     magnitude = sizes[f"{LAYER}.self_attn.q_proj.{MAGNITUDE}"]
     assert magnitude == [sizes[f"{LAYER}.self_attn.q_proj.weight"][0]]
-
-
-def test_after_its_warm_up_the_projector_stays_and_the_rest_trains(tmp_path: Path):
-    parts = {"projector": "warmup"}
-    done = compile_with(LLAVA, tmp_path, parts=parts, projector_warmup_steps=3, projector_lr=1e-2)
-    same = {"projector_warmup_steps": 3, "projector_lr": 1e-2, "max_steps": 4}
-    short = compile_with(LLAVA, tmp_path, parts=parts, **same)
-    assert done.report.failure is None
-    assert done.manifest.treatments()["projector"] == "full"
-    assert done.moved == {p.name for p in done.manifest.parameters if p.part == "projector"}
-    after = [{p.name: p.after for p in c.manifest.parameters} for c in (done, short)]
-    differs = {name for name in after[0] if after[0][name] != after[1][name]}
-    assert differs == {p.name for p in done.manifest.parameters if p.before is None}
-
-
-def test_in_its_warm_up_the_projector_trains_alone(tmp_path: Path):
-    """The projector after three steps of a warm-up is that of three steps in which nothing else trains."""
-    warm = compile_with(LLAVA, tmp_path, parts={"projector": "warmup"}, projector_warmup_steps=3, max_steps=4)
-    alone = compile_with(LLAVA, tmp_path, parts=ONLY_PROJECTOR, max_steps=3)
-    ends = [{p.name: p.after for p in c.manifest.parameters if p.part == "projector"} for c in (warm, alone)]
-    assert ends[0] == ends[1]
-
-
-def test_the_projectors_rate_is_its_own(tmp_path: Path):
-    usual, faster = (
-        compile_with(LLAVA, tmp_path, parts={"projector": "full"}, max_steps=1, **rate)
-        for rate in ({}, {"projector_lr": 1e-2})
-    )
-    after = [{p.name: p.after for p in c.manifest.parameters} for c in (usual, faster)]
-    differs = {name for name in after[0] if after[0][name] != after[1][name]}
-    assert differs == {p.name for p in usual.manifest.parameters if p.part == "projector"}
 
 
 def test_the_best_weights_of_a_full_run_are_those_that_are_saved(tmp_path: Path):

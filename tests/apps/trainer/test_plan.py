@@ -83,6 +83,17 @@ def test_the_plan_counts_what_lora_adds(qwen_base: Path):
     assert chosen.added == sum(4 * sum(linears[name]) for name in chosen.targets)
 
 
+def test_what_lora_adds_is_counted_in_the_part_it_adapts(qwen_base: Path):
+    parts = {"vision": "lora", "projector": "lora"}
+    chosen = plan(qwen_base, lora_r=4, freeze_vision=False, parts=parts)
+    linears = linear_modules(meta_model(find_base(qwen_base, model="base")))
+    inside = {"vision": "visual.blocks.", "projector": "visual.merger.", "language": "language_model."}
+    assert chosen.added_to == {
+        part: sum(4 * sum(linears[name]) for name in chosen.targets if f".{path}" in name)
+        for part, path in inside.items()
+    }
+
+
 def test_a_family_that_does_not_describe_the_model_is_refused(qwen_base: Path, llava_base: Path):
     with pytest.raises(FreezeMismatchError, match="has no part"):
         plan_for(meta_model(find_base(qwen_base, model="base")), family_of(llava_base), VLMTrainConfig())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from apps.trainer.saved import saved_size
 from apps.trainer.skeleton import skeleton
 from apps.trainer.survey import survey
 from kolm.dataset import TextPart, dataset_of
-from kolm.errors import SpecError
+from kolm.errors import DataError, SpecError
 from kolm.inputs import Inputs, read_inputs
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, load_spec
@@ -167,6 +168,35 @@ def test_rows_are_cut_dropped_or_refused():
     assert (refused.rows, len(refused.truncated), len(refused.refused)) == (2, 1, 1)
     dropped = surveyed(on_overlong="drop")
     assert (dropped.rows, len(dropped.dropped), dropped.refused) == (2, 1, [])
+
+
+def test_rows_that_are_all_dropped_end_the_plan_as_they_end_a_compile():
+    base = find_base(QWEN, model="base", weights=False)
+    encoder = Encoder(load_processor(base), meta_model(base).config, base.family)
+    with pytest.raises(DataError, match="no row is left"):
+        survey(encoder, dataset_of(rows(2)), VLMTrainConfig(max_seq_length=8, on_overlong="drop"))
+
+
+def with_settings(spec: Path, train: str) -> Path:
+    """Write the spec again with other training settings."""
+    text, count = re.subn(r"(?s)\ntrain:\n.*?\n\n", f"\ntrain: {train}\n\n", spec.read_text())
+    assert count == 1
+    path = spec.with_name("other.yaml")
+    path.write_text(text)
+    return path
+
+
+def test_a_warm_up_that_never_ends_is_refused_by_the_plan_too(spec: Path, inputs: Inputs, kolm_home: Path):
+    other = with_settings(spec, "{parts: {projector: warmup}, projector_warmup_steps: 3}")
+    with pytest.raises(SpecError, match="24 rows make 3 steps"):
+        preview(open_draft(load_spec(other)), inputs)
+
+
+def test_factors_are_counted_in_the_part_they_are_added_to(spec: Path, inputs: Inputs, kolm_home: Path):
+    other = with_settings(spec, "{freeze_vision: false, parts: {vision: lora, projector: lora}}")
+    seen = preview(open_draft(load_spec(other)), inputs)
+    assert all(part.trained for part in seen.parts if part.treatment == "lora")
+    assert sum(part.trained for part in seen.parts) == seen.saved.parameters
 
 
 def test_names_and_shapes_alone_give_the_same_plan():

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from apps.trainer import freeze
-from apps.trainer.plan import plan_for
 from apps.trainer.vlm import VLMTrainConfig, vlm_trainer
 from kolm.canonical import parse_canonical_lines
-from kolm.errors import DataError, FreezeMismatchError, KolmError, SpecError, TrainError
+from kolm.errors import DataError, KolmError, SpecError, TrainError
 from kolm.globs import expand
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from kolm.tensors import read_tensors
 from kolm.trainlog import read_log
 from tests.digits import rows
@@ -145,73 +143,6 @@ def test_the_adapter_config_names_every_target_and_no_folder(qwen: Run):
     ]
 
 
-def test_frozen_towers_run_in_eval_mode_while_the_language_tower_trains(llava: Run, llava_base: Path):
-    from apps.trainer.bases import find_base
-    from apps.trainer.load import load_model
-
-    config = VLMTrainConfig(**BRIEF)
-    model = load_model(find_base(llava_base, model="base"), VLMTrainConfig())
-    plan = plan_for(model, llava.trainer.base.family, config)
-    wrapped = freeze.wrap(model, plan, config)
-    freeze.training_mode(wrapped, llava.trainer.base.family, plan)
-    tower = {name: module.training for name, module in wrapped.named_modules() if "vision_tower" in name}
-    language = {
-        name: module.training for name, module in wrapped.named_modules() if "language_model.layers" in name
-    }
-    assert tower
-    assert not any(tower.values())
-    assert all(language.values())
-
-
-def test_lora_in_the_frozen_tower_is_noticed_and_nothing_goes_on(qwen: Run, qwen_base: Path):
-    """The usual tools' mistake: seven bare names, which PEFT finds in the vision tower too."""
-    from peft import LoraConfig, get_peft_model
-
-    from apps.trainer.bases import find_base
-    from apps.trainer.load import load_model
-
-    plan = qwen.trainer.plan()
-    model = load_model(find_base(qwen_base, model="base"), VLMTrainConfig())
-    before = freeze.digests(model)
-    careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(VLMTrainConfig().lora_targets)))
-    manifest = freeze.observe(careless, base=qwen.trainer.base, before=before, gradients={})
-    assert "trainable" in manifest.part_states()["vision"]
-    with pytest.raises(FreezeMismatchError, match=r"visual\.blocks.*lora") as error:
-        freeze.compare(manifest, plan)
-    assert error.value.exit_code == 7
-
-
-def test_a_frozen_weight_that_moved_is_noticed(qwen: Run, qwen_base: Path):
-    from apps.trainer.bases import find_base
-    from apps.trainer.load import load_model
-
-    plan = qwen.trainer.plan()
-    model = load_model(find_base(qwen_base, model="base"), VLMTrainConfig())
-    before = freeze.digests(model)
-    wrapped = freeze.wrap(model, plan, VLMTrainConfig(**BRIEF))
-    with torch.no_grad():
-        next(p for n, p in wrapped.named_parameters() if "visual.patch_embed" in n).add_(1e-3)
-    manifest = freeze.observe(wrapped, base=qwen.trainer.base, before=before, gradients={})
-    with pytest.raises(FreezeMismatchError, match="bytes changed"):
-        freeze.compare(manifest, plan)
-
-
-def test_a_projector_that_did_not_become_trainable_is_noticed(llava: Run, llava_base: Path):
-    """PEFT freezes everything that is not an adapter, a projector that should be trained included."""
-    from peft import LoraConfig, get_peft_model
-
-    from apps.trainer.bases import find_base
-    from apps.trainer.load import load_model
-
-    plan = llava.trainer.plan()
-    model = load_model(find_base(llava_base, model="base"), VLMTrainConfig())
-    before = freeze.digests(model)
-    careless = get_peft_model(model, LoraConfig(r=16, target_modules=list(plan.targets)))
-    manifest = freeze.observe(careless, base=llava.trainer.base, before=before, gradients={})
-    with pytest.raises(FreezeMismatchError, match="multi_modal_projector"):
-        freeze.compare(manifest, plan)
-
-
 def test_overlong_rows_are_refused_or_dropped_and_counted(qwen_base: Path, tmp_path: Path):
     long = {"image": rows(1)[0]["image"], "prompt": "Which?", "response": "seven " * 300}
     data = [*rows(4), long]
@@ -315,3 +246,12 @@ def test_gradient_checkpointing_recomputes_and_changes_no_bit(qwen_base: Path, t
         runs.append((run.result.adapter_dir / weights).read_bytes())
     assert passes[1] > passes[0]
     assert runs[1] == runs[0]
+
+
+def test_rows_are_checked_before_a_weight_is_read(qwen_base: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("apps.trainer.vlm.load_model", lambda *_: pytest.fail("weights were read"))
+    trainer = vlm_trainer(
+        model_id=str(qwen_base), train_dataset=rows(2), config=VLMTrainConfig(max_seq_length=8)
+    )
+    with pytest.raises(DataError, match="do not fit max_seq_length 8"):
+        trainer.train()

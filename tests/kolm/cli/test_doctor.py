@@ -4,18 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from kolm.cli import app
 from kolm.cli import doctor as doctor_module
-from kolm.cli.doctor import doctor
-
-app = typer.Typer()
-app.command()(doctor)
 
 
 def findings(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
-    result = CliRunner().invoke(app, [*arguments, "--json"])
+    result = CliRunner().invoke(app, ["doctor", *arguments, "--json"])
     return result.exit_code, {row["name"]: row for row in json.loads(result.stdout)["findings"]}
 
 
@@ -28,7 +24,7 @@ def test_everything_kolm_needs_is_here():
 
 
 def test_lines_fit_a_terminal_and_have_a_state():
-    result = CliRunner().invoke(app, [])
+    result = CliRunner().invoke(app, ["doctor"])
     lines = result.stdout.splitlines()
     assert all(len(line) <= 110 for line in lines)
     assert {line.split()[0] for line in lines if not line.startswith(" ")} <= {"ok", "note", "problem"}

@@ -29,13 +29,20 @@ def test_paths_that_were_never_compared_print_as_unverified(capsys: pytest.Captu
     }  # fmt: skip
 
 
+def test_what_cannot_be_trained_says_so(capsys: pytest.CaptureFixture[str]):
+    assert [line.split()[0] for line in printed(capsys).splitlines() if "cannot be trained" in line] == [
+        "pix2struct"
+    ]
+    assert "its question is drawn on the image" in printed(capsys, "google/pix2struct-docvqa-base")
+
+
 def test_json_holds_the_whole_table(capsys: pytest.CaptureFixture[str]):
     models(as_json=True)
     rows = {row["family"]: row for row in json.loads(capsys.readouterr().out)["models"]}
     assert len(rows) == len(families())
     assert rows["qwen2_5_vl"] == {
         "family": "qwen2_5_vl", "trainer": "vlm", "model_types": ["qwen2_5_vl"], "projector": "frozen",
-        "code": "transformers", "checked": True, "needs": [],
+        "code": "transformers", "checked": True, "trained": True, "needs": [],
         "papers": ["arXiv:2502.13923", "arXiv:2304.08485"],
     }  # fmt: skip
     assert rows["llava"]["projector"] == "full"

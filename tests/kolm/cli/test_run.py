@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from kolm.cli import app
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -27,3 +31,10 @@ typer.run(run)
         "error: this command needs torch, which is not installed",
         "hint: pip install 'kolm[train]'",
     ]
+
+
+def test_an_answer_of_no_tokens_is_refused() -> None:
+    asked = ["run", "digits.kolm", "--image", "digit.png", "--prompt", "?", "--max-new-tokens", "0"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert "--max-new-tokens" in done.stderr

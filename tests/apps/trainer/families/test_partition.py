@@ -16,7 +16,7 @@ import pytest
 from apps.trainer.families import Family, Part, families
 from apps.trainer.targets import expert_parameters, linear_modules
 from kolm.layers import kind_of
-from kolm.modules import plain_name
+from kolm.names import plain_name
 from tests.families import WITHOUT_TIMM, meta_build, meta_configs, meta_labels
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "families"
