@@ -116,7 +116,8 @@ class LoadedSpec:
         if _is_directory(place):
             return place
         near = nearest(place.name, _directories(place.parent))
-        if model.startswith(".") or not _HUB_ID.match(model) or (near and "/" not in model) or _is_file(place):
+        meant_here = _is_file(place) or (near and "/" not in model)  # hub models have an owner
+        if meant_here or model.startswith(".") or not _HUB_ID.match(model):
             note = f"did you mean `{(Path(model).parent / near).as_posix()}`?" if near else ""
             raise self.error(
                 "base",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from apps.trainer.foreign import translated
 from apps.trainer.meter import Meter, Work
 from kolm.errors import StorageError
 from kolm.files import home, make_folder, write_atomic
@@ -50,11 +51,16 @@ class Correction:
 
 
 def rate_of(device: str, dtype: str) -> Rate:
-    """Return the rate of a torch device for a number type: kept, else measured in about half a second."""
+    """Return the rate of a torch device for a number type: kept, else measured in about half a second.
+
+    Raises TrainError for a device that is not here.
+    """
     import torch
 
     threads = torch.get_num_threads() if device == "cpu" else 1
-    name = device_name(device)
+    failure, hint = f"train.device: {device} is not on this machine", "plan it there, or with device: auto"
+    with translated(failure, hint=hint):
+        name = device_name(device)
     kept = _read().get("rates", {}).get(f"{name} {dtype} {threads}")
     if kept is not None:
         return Rate(**kept)

@@ -177,7 +177,7 @@ def test_a_file_is_no_base(tmp_path: Path) -> None:
     (tmp_path / "digits.kolm").write_bytes(b"PK")
     path = tmp_path / "spec.yaml"
     path.write_text(GOOD.replace("org/tiny-vlm", "digits.kolm"))
-    with pytest.raises(SpecError, match="no directory `digits.kolm`"):
+    with pytest.raises(SpecError, match=r"no directory `digits\.kolm`"):
         load_spec(path).base_source()
 
 

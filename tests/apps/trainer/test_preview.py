@@ -25,7 +25,7 @@ from apps.trainer.saved import saved_size
 from apps.trainer.skeleton import skeleton
 from apps.trainer.survey import survey
 from kolm.dataset import TextPart, dataset_of
-from kolm.errors import DataError, SpecError
+from kolm.errors import DataError, SpecError, TrainError
 from kolm.inputs import Inputs, read_inputs
 from kolm.modules import ModuleManifest
 from kolm.spec import VLMTrainConfig, load_spec
@@ -190,6 +190,12 @@ def test_a_warm_up_that_never_ends_is_refused_by_the_plan_too(spec: Path, inputs
     other = with_settings(spec, "{parts: {projector: warmup}, projector_warmup_steps: 3}")
     with pytest.raises(SpecError, match="24 rows make 3 steps"):
         preview(open_draft(load_spec(other)), inputs)
+
+
+def test_a_device_that_is_not_here_is_one_message(kolm_home: Path):
+    with pytest.raises(TrainError, match=r"train\.device: cuda:900 is not on this machine") as raised:
+        rate_of("cuda:900", "float32")
+    assert raised.value.hint
 
 
 def test_factors_are_counted_in_the_part_they_are_added_to(spec: Path, inputs: Inputs, kolm_home: Path):
