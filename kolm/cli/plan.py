@@ -161,7 +161,13 @@ def _leaks(found: "Preview") -> list[str]:
 
 def _settings(resolved: Any) -> list[str]:
     """Settings and what they became, nested ones in braces."""
-    return [f"{key} {_value(value)}" for key, value in resolved.items() if value not in ({}, None)]
+    told = {**resolved, "stands": _unlike(resolved.get("stands") or {})}
+    return [f"{key} {_value(value)}" for key, value in told.items() if value not in ({}, None)]
+
+
+def _unlike(stands: Any) -> Any:
+    """Only the names that stand for something other than themselves."""
+    return {name: leaves for name, leaves in stands.items() if list(leaves) != [name]}
 
 
 def _value(value: Any) -> str:
