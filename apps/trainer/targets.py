@@ -40,16 +40,20 @@ class Targets:
 def linear_modules(model: Any) -> dict[str, tuple[int, int]]:
     """Return {full name in memory: (in features, out features)} of every linear layer that can be adapted.
 
-    `torch.nn.MultiheadAttention` reads the weight of its own layer without calling it, so that factors
-    there would never be used.
+    Left out are layers whose weight is read without calling them, so that factors there would never be
+    used: `out_proj` inside `torch.nn.MultiheadAttention`, and in Mamba mixers, whose fused kernel takes it.
     """
     import torch
 
-    closed = {name for name, m in model.named_modules() if isinstance(m, torch.nn.MultiheadAttention)}
+    read_past = {
+        f"{name}.out_proj"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.MultiheadAttention) or "Mamba" in type(module).__name__
+    }
     return {
         name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[0] not in closed
+        if isinstance(module, torch.nn.Linear) and name not in read_past
     }
 
 

@@ -162,3 +162,15 @@ def test_a_part_without_linear_layers_takes_no_adapters():
 
 def test_a_linear_layer_whose_weight_is_read_past_it_is_none():
     assert "vision.attention.out_proj" not in linear_modules(Toy())
+
+
+def test_what_a_fused_kernel_reads_past_its_layer_is_left_out():
+    from apps.trainer.targets import linear_modules
+    from tests.families import meta_build
+
+    model = meta_build("nemotron_h_omni")
+    named = [name for name, _ in model.named_modules() if name.endswith("mixer.out_proj")]
+    linears = linear_modules(model)
+    assert named
+    assert not set(named) & linears.keys()
+    assert {name.replace("out_proj", "in_proj") for name in named} <= linears.keys()
