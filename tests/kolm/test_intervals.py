@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm import intervals
+from kolm.intervals import detectable_gain, holm, mcnemar, rows_needed, sign_flip
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/formats/vectors/kscore.json").read_text())
 
@@ -104,3 +105,37 @@ def test_clusters_do_not_depend_on_the_order_of_rows(images: list[list[str]]) ->
     forward = dict(zip(ids, intervals.clusters_of(images, ids), strict=True))
     backward = dict(zip(ids[::-1], intervals.clusters_of(images[::-1], ids[::-1]), strict=True))
     assert forward == backward
+
+
+@pytest.mark.parametrize(
+    ("discordant", "gain", "rows"), [(0.20, 0.05, 626), (0.20, 0.10, 155), (0.10, 0.05, 312)]
+)
+def test_the_rows_that_a_gain_needs(discordant: float, gain: float, rows: int):
+    assert rows_needed(gain, discordant=discordant) == pytest.approx(rows, abs=1.5)
+    found = detectable_gain(rows + 2, discordant=discordant)
+    assert found == pytest.approx(gain, rel=0.01)
+
+
+def test_too_few_rows_find_no_gain_at_all():
+    assert detectable_gain(5, discordant=0.2) is None
+
+
+def test_holm_multiplies_from_the_smallest_and_never_falls():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_agrees_with_statsmodels(p_values: list[float]):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    expected = multitest.multipletests(p_values, method="holm")[1] if p_values else []
+    assert holm(p_values) == pytest.approx(list(expected))
+
+
+def test_sign_flips_agree_with_the_exact_test_on_binary_rows():
+    changes = [1] * 15 + [-1] * 5 + [0] * 30
+    assert sign_flip(changes, seed=0) == pytest.approx(mcnemar(15, 5), abs=0.01)
+    assert sign_flip(changes, seed=0) == sign_flip(changes, seed=0)
+    assert sign_flip([0, 0], seed=0) == 1.0
+    assert sign_flip([1_000_000] * 40, seed=0) == pytest.approx(1 / 10_001)

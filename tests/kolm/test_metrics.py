@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm.errors import SpecError
-from kolm.metrics import METRICS, get_metric, plain
+from kolm.metrics import METRICS, get_metric
+from kolm.metrics.words import plain
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/formats/vectors/kscore.json").read_text())["exact@1"]
 EXACT = get_metric("exact@1")
