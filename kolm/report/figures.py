@@ -46,18 +46,18 @@ def slices(accuracy: Mapping[str, Any]) -> str:
         y = 24 + place * 34
         label = name if len(name) <= 18 else f"{name[:17]}…"
         parts.append(_text(150, y + 4, f"{label} ({entry['n']})", anchor="end", css="label"))
-        parts.append(f'<path class="axis" d="M160 {y}H550"/>')
+        parts.append(f'<path class="axis" d="M160 {y}H520"/>')
         if entry["interval"]:
-            low, high = (160 + 390 * bound for bound in entry["interval"])
+            low, high = (160 + 360 * bound for bound in entry["interval"])
             parts.append(f'<path class="span" d="M{low:.1f} {y}H{high:.1f}"/>')
         for model, css in (("base", "dot base"), ("tuned", "dot tuned")):
             if entry[model] is not None:
-                parts.append(f'<circle class="{css}" cx="{160 + 390 * entry[model]:.1f}" cy="{y}" r="6"/>')
+                parts.append(f'<circle class="{css}" cx="{160 + 360 * entry[model]:.1f}" cy="{y}" r="6"/>')
         shown = [entry[model] for model in ("base", "tuned")]
         text = " → ".join("?" if value is None else f"{value:.2f}" for value in shown)
-        parts.append(_text(566, y + 4, text, css="value"))
+        parts.append(_text(536, y + 4, text, css="value"))
     for share in (0, 0.5, 1):
-        parts.append(_text(160 + 390 * share, 12, f"{share:g}", anchor="middle", css="small"))
+        parts.append(_text(160 + 360 * share, 12, f"{share:g}", anchor="middle", css="small"))
     height = 30 + 34 * len(accuracy["slices"])
     return _svg(parts, height=height, title="accuracy of base and tuned model on each slice")
 
