@@ -23,14 +23,14 @@ def spoken(answer: str, gold: str) -> float:
 
 def bleu(answer: str, gold: Sequence[str]) -> float:
     """Return sentence BLEU over all accepted answers, effective order (sacrebleu), from 0 to 1."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     return float(BLEU(effective_order=True).sentence_score(answer, list(gold)).score) / 100
 
 
 def chrf(answer: str, gold: Sequence[str]) -> float:
     """Return sentence chrF2 over all accepted answers (sacrebleu), from 0 to 1."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().sentence_score(answer, list(gold)).score) / 100
 

@@ -18,7 +18,8 @@ def anls_star(answer: str, gold: str) -> float:
     """Return ANLS* (arXiv:2402.03848) by the authors' package; half a wrong string still scores a half."""
     from anls_star import anls_score
 
-    return float(anls_score(_gold(gold), _small(json.loads(answer))))
+    score: Any = anls_score(_gold(gold), _small(json.loads(answer)))
+    return float(score)
 
 
 def cord_ted(answer: str, gold: str) -> float:

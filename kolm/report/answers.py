@@ -61,7 +61,7 @@ def _shown(row: EvalRow, asked: PackRow, pack: EvalPack, kind: str) -> dict[str,
         "outputs": {
             model: {"text": _cut(output.raw), "score": output.score, "read": output.extracted is not None}
             for model in ("base", "tuned", "grey", "shuffled")
-            if (output := row.outputs.get(model))  # type: ignore[call-overload]  # the keys are these four
+            if (output := row.outputs.get(model))
         },
     }
 

@@ -1,10 +1,11 @@
 """What a report shows, gathered from an artifact and its receipt; templates only lay it out."""
 
-from typing import Any
+from typing import Any, get_args
 
 from kolm.artifact import Artifact
 from kolm.dataset import parse_set
 from kolm.errors import VerificationError
+from kolm.modules import Part
 from kolm.pack import pack_from_members
 from kolm.predicates import CompilePredicate
 from kolm.receipt import Receipt
@@ -13,6 +14,8 @@ from kolm.report.answers import chosen_rows, turned
 from kolm.report.tree import module_tree
 from kolm.scorecard import read_rows
 from kolm.trainlog import read_log
+
+PARTS: tuple[Part, ...] = get_args(Part)
 
 CONDITIONS = {
     "k_lower": "lower bound of K",
@@ -118,17 +121,19 @@ def _models(accuracy: dict[str, Any]) -> list[dict[str, Any]]:
 def _sizes(artifact: Artifact) -> list[dict[str, Any]]:
     """Parameters of each part: of the base, added, and trained."""
     modules = artifact.modules
+    treatments = modules.treatments()
     return [
         {
             "part": part,
-            "treatment": treatment,
+            "treatment": treatments[part],
             "base": modules.size(part, added=False),
             "added": modules.size(part, added=True),
             "trained": sum(
                 p.elements for p in modules.parameters if p.part == part and p.state == "trainable"
             ),
         }
-        for part, treatment in modules.treatments().items()
+        for part in PARTS
+        if part in treatments
     ]
 
 

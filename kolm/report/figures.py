@@ -24,9 +24,7 @@ def axes(k: Mapping[str, Any]) -> str:
         parts.append(f'<rect class="track" x="34" y="{y}" width="500" height="16" rx="3"/>')
         if value is not None:
             css = "bar k" if label == "K" else "bar"
-            parts.append(
-                f'<rect class="{css}" x="34" y="{y}" width="{500 * value:.1f}" height="16" rx="3"/>'
-            )
+            parts.append(f'<rect class="{css}" x="34" y="{y}" width="{500 * value:.1f}" height="16" rx="3"/>')
         if interval:
             low, high = (34 + 500 * bound for bound in interval)
             parts.append(f'<path class="span" d="M{low:.1f} {y + 8}H{high:.1f}M{low:.1f} {y + 3}v10')
