@@ -45,26 +45,36 @@ _SOURCES = (
     _Source("barley", "site", ("yield",), by="variety"),
     _Source("crimea", "date", ("wounds", "other", "disease")),
     _Source("iowa-electricity", "source", ("net_generation",), by="year"),
-    _Source("us-employment", "month", ("construction", "manufacturing", "government", "information")),
+    _Source("us-employment", "sector", ("thousands",), by="month"),
 )
 
 EVAL_TABLES = ("barley", "crimea", "iowa-electricity", "us-employment")
 """Tables that only eval charts are drawn from: no number of them is ever trained on."""
 
 
+LARGEST = 160
+"""Most groups of one table: none may outweigh the others."""
+
+
 def groups(*, sizes: Sequence[int] = (3, 4)) -> Iterator[Group]:
-    """Yield every group of `sizes` labels whose numbers can be told apart, table by table.
+    """Yield every group of `sizes` labels whose numbers can be told apart, table by table; at most LARGEST of a table.
 
     Raises SpecError when vega-datasets is not installed.
     """
-    for source in _SOURCES:
-        frame = _frame(source.name)
-        parts = frame.groupby(source.by) if source.by else [("", frame)]
-        for part, rows in parts:
-            for column in source.numbers:
-                means = rows.groupby(source.over)[column].mean().dropna()
-                points = [(str(label)[:10], float(value)) for label, value in means.items()]
-                yield from _distinct(source, f"{column} {str(part)[:10]}".strip(), points, sizes)
+    for name in dict.fromkeys(source.name for source in _SOURCES):
+        found = [group for source in _SOURCES if source.name == name for group in _of(source, sizes)]
+        stride = max(1, -(-len(found) // LARGEST))
+        yield from found[::stride]
+
+
+def _of(source: _Source, sizes: Sequence[int]) -> Iterator[Group]:
+    frame = _frame(source.name)
+    parts = frame.groupby(source.by) if source.by else [("", frame)]
+    for part, rows in parts:
+        for column in source.numbers:
+            means = rows.groupby(source.over)[column].mean().dropna()
+            points = [(str(label)[:10], float(value)) for label, value in means.items()]
+            yield from _distinct(source, f"{column} {str(part)[:10]}".strip(), points, sizes)
 
 
 def _distinct(
@@ -77,7 +87,7 @@ def _distinct(
             values = sorted(value for _, value in group)
             spread = values[-1] - min(0.0, values[0])
             gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
-            if values[0] >= 0 and spread > 0 and min(gaps) >= 0.12 * spread:
+            if values[0] >= 0 and spread > 0 and min(gaps) >= 0.08 * spread:
                 labels, numbers = zip(*group, strict=True)
                 yield Group(source.name, title.replace("_", " "), labels, numbers)
 
@@ -96,6 +106,9 @@ def _frame(name: str) -> Any:
     except ImportError as err:
         raise SpecError("the charts demo needs vega-datasets", hint="pip install 'kolm[demo]'") from err
     frame = getattr(local_data, name.replace("-", "_"))()
+    if name == "us-employment":  # one row for each sector, as in the other tables
+        sectors = ["construction", "manufacturing", "government", "information", "education_and_health_services"]
+        frame = frame.melt("month", sectors, var_name="sector", value_name="thousands")
     dated = [column for column in frame.columns if str(frame[column].dtype).startswith("datetime")]
     if dated:
         frame["month"] = frame[dated[0]].dt.strftime("%Y-%m")
