@@ -46,18 +46,27 @@ def test_the_compared_form_of_a_compared_form_is_itself_but_for_periods(text: st
     assert plain(f"  {text}\n") == once
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.id)
-@given(raw=st.text(), gold=st.lists(st.text()))
+BEST_OF = [
+    metric
+    for metric in METRICS.values()
+    if metric.id not in ("vqa@1", "bleu@1", "chrf@1")
+    and not metric.id.startswith(("json-schema", "iou", "click"))
+]
+"""Metrics that take any text as gold and count the best of several accepted answers."""
+
+
+@pytest.mark.parametrize("metric", BEST_OF, ids=lambda metric: metric.id)
+@given(raw=st.text(), gold=st.lists(st.text().map(json.dumps)))
 def test_every_metric_scores_within_0_and_1_and_never_worse_with_more_gold(
     metric, raw: str, gold: list[str]
 ) -> None:
     extracted, score = metric.judge(raw, gold)
     assert 0 <= score <= 1
     assert not metric.binary or score in (0, 1)
-    assert metric.score(extracted, [*gold, raw]) >= score
+    assert metric.score(extracted, [*gold, json.dumps(raw)]) >= score
 
 
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(SpecError, match="unknown metric `exact`") as caught:
         get_metric("exact")
-    assert caught.value.hint == "did you mean `exact@1`? known: exact@1"
+    assert caught.value.hint.startswith("did you mean `exact@1`? known: exact@1, exact-strict@1, ")
