@@ -5,6 +5,7 @@ gets a new id. Reading the answer out of the raw output is a stage of its own, s
 what cannot be read scores 0. specs/formats/metrics.md defines each metric.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -46,7 +47,8 @@ class Metric:
         """
         if extracted is None or not gold:
             return 0.0
-        return round6(min(1.0, max(0.0, self.compare(extracted, gold))))
+        composed = [unicodedata.normalize("NFC", answer) for answer in gold]  # as answers are
+        return round6(min(1.0, max(0.0, self.compare(extracted, composed))))
 
     def judge(self, raw: str, gold: Sequence[str]) -> Scored:
         """Extract and score one raw answer."""

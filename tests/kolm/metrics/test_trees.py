@@ -27,7 +27,7 @@ def test_the_right_answer_scores_1_and_nothing_scores_0(metric: str):
 
 
 def test_tree_edit_accuracy_weighs_a_leaf_by_its_length():
-    # TED(nothing, gold): menu, <subtree>, nm + 3, cnt + 1, price + 4, total, <subtree>, price + 4 = 8 nodes + 12
+    # TED(nothing, gold): 8 nodes (menu, <subtree>, nm, cnt, price, total, <subtree>, price) and 12 characters
     wrong = json.loads(json.dumps(RECEIPT).replace("Tea", "Ten"))
     assert judge("cord-ted@1", wrong, RECEIPT).score == pytest.approx(1 - 1 / 20)
     missing = {"menu": RECEIPT["menu"]}
