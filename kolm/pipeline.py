@@ -19,8 +19,10 @@ from kolm.collaborators import Evaluate, Job, Outputs, Trained, Voice
 from kolm.files import make_folder, read_bytes, replace_all, staging, write_atomic
 from kolm.inputs import Inputs
 from kolm.keys import PrivateKey
+from kolm.metrics import versions_of
 from kolm.pack import pack_members
-from kolm.receipt import Block, CompileFacts, build_receipt
+from kolm.receipt import Block, CompileFacts, Receipt, build_receipt
+from kolm.report import report_html
 from kolm.scorecard import score_artifact
 from kolm.spec import LoadedSpec
 from kolm.trainlog import base_digest, effective_seed
@@ -34,6 +36,7 @@ class CompileResult:
     artifact: Path
     receipt: Path
     modules: Path
+    report: Path
     k_score: dict[str, Any]
     train_block: dict[str, Any]
     metrics: dict[str, Any]
@@ -57,7 +60,7 @@ def compile_spec(
     voice: Voice,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> CompileResult:
-    """Compile a spec into `<name>.kolm`, `<name>.receipt.json` and `<name>.modules.json` under `out`.
+    """Compile a spec into `<name>.kolm`, its receipt, module manifest and report under `out`.
 
     The artifact's bytes depend on the inputs alone; run id, clock and measurements go into the receipt.
     Raises TrainError, FreezeMismatchError, EvalError, StorageError; then `out` is as it was.
@@ -84,19 +87,24 @@ def compile_spec(
         )
         artifact = _pack_up(work, loaded, lock, job=job, inputs=inputs, trained=trained, outputs=outputs)
         facts = _observed(artifact, job, inputs, trained, outputs, started=started, clock=clock)
-        write_atomic(work / f"{spec.name}.receipt.json", build_receipt(facts, signer))
+        receipt = build_receipt(facts, signer)
+        write_atomic(work / f"{spec.name}.receipt.json", receipt)
         write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
+        report = report_html(artifact, Receipt.parse(receipt))
+        write_atomic(work / f"{spec.name}.report.html", report.encode())
         result = CompileResult(
             cid=artifact.cid,
             artifact=out / f"{spec.name}.kolm",
             receipt=out / f"{spec.name}.receipt.json",
             modules=out / f"{spec.name}.modules.json",
+            report=out / f"{spec.name}.report.html",
             k_score=dict(facts.k_score),
             train_block=dict(facts.train_block),
             metrics=trained.metrics,
             block=facts.block,
         )
-        replace_all([(work / path.name, path) for path in (result.artifact, result.receipt, result.modules)])
+        written = (result.artifact, result.receipt, result.modules, result.report)
+        replace_all([(work / path.name, path) for path in written])
     return result
 
 
@@ -122,7 +130,7 @@ def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
                 "seed": spec.eval.seed,
             },
             "cost": job.cost,
-            "versions": job.versions(),
+            "versions": job.versions() | versions_of(inputs.metrics.values()),
         }
     )
 

@@ -1,4 +1,4 @@
-"""Bar, line and pie charts drawn with Pillow: large coloured areas, small labels, nothing of the machine's fonts."""
+"""Bar, line and pie charts drawn with Pillow and its own font: large coloured areas, small labels."""
 
 import math
 from collections.abc import Callable, Sequence

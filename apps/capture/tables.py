@@ -5,7 +5,7 @@ vega-datasets (sources in its own documentation) and scikit-learn's wine and iri
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from kolm.errors import SpecError
@@ -52,12 +52,14 @@ EVAL_TABLES = ("barley", "crimea", "iowa-electricity", "us-employment")
 """Tables that only eval charts are drawn from: no number of them is ever trained on."""
 
 
+_SECTORS = ["construction", "manufacturing", "government", "information", "education_and_health_services"]
+
 LARGEST = 160
 """Most groups of one table: none may outweigh the others."""
 
 
 def groups(*, sizes: Sequence[int] = (3, 4)) -> Iterator[Group]:
-    """Yield every group of `sizes` labels whose numbers can be told apart, table by table; at most LARGEST of a table.
+    """Yield every group of `sizes` labels whose numbers can be told apart, table by table.
 
     Raises SpecError when vega-datasets is not installed.
     """
@@ -86,7 +88,7 @@ def _distinct(
         for group in chosen:
             values = sorted(value for _, value in group)
             spread = values[-1] - min(0.0, values[0])
-            gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+            gaps = [b - a for a, b in pairwise(values)]
             if values[0] >= 0 and spread > 0 and min(gaps) >= 0.08 * spread:
                 labels, numbers = zip(*group, strict=True)
                 yield Group(source.name, title.replace("_", " "), labels, numbers)
@@ -107,8 +109,7 @@ def _frame(name: str) -> Any:
         raise SpecError("the charts demo needs vega-datasets", hint="pip install 'kolm[demo]'") from err
     frame = getattr(local_data, name.replace("-", "_"))()
     if name == "us-employment":  # one row for each sector, as in the other tables
-        sectors = ["construction", "manufacturing", "government", "information", "education_and_health_services"]
-        frame = frame.melt("month", sectors, var_name="sector", value_name="thousands")
+        frame = frame.melt("month", _SECTORS, var_name="sector", value_name="thousands")
     dated = [column for column in frame.columns if str(frame[column].dtype).startswith("datetime")]
     if dated:
         frame["month"] = frame[dated[0]].dt.strftime("%Y-%m")

@@ -168,6 +168,7 @@ def _summary(result: "CompileResult") -> str:
           for c in sorted(k["gate"]["conditions"], key=lambda c: c["ok"] is not False)),
         *_left_out(result.metrics),
         f"wrote    {result.artifact}  {result.receipt.name}  {result.modules.name}",
+        f"report   {result.report}",
         f"cid      {result.cid}",
     ]  # fmt: skip
     return "\n".join([*lines, f"next     kolm verify {result.artifact}"])
@@ -213,6 +214,7 @@ def _document(result: "CompileResult", pushed: str | None) -> dict[str, Any]:
         "artifact": str(result.artifact),
         "receipt": str(result.receipt),
         "modules": str(result.modules),
+        "report": str(result.report),
         "verdict": result.verdict,
         "k_score": result.k_score,
         result.block: result.train_block,

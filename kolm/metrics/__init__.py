@@ -6,8 +6,9 @@ what cannot be read scores 0. specs/formats/metrics.md defines each metric.
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import NamedTuple
 
 from kolm.canonical import round6
@@ -16,7 +17,7 @@ from kolm.metrics import places, sequences, trees, words
 from kolm.metrics.reading import box, json_repaired, json_strict, point, whole
 from kolm.validation import nearest
 
-__all__ = ["METRICS", "Metric", "Scored", "get_metric"]
+__all__ = ["METRICS", "Metric", "Scored", "get_metric", "versions_of"]
 
 
 class Scored(NamedTuple):
@@ -63,6 +64,12 @@ def get_metric(metric_id: str) -> Metric:
     close = nearest(metric_id, METRICS)
     hint = f"did you mean `{close}`? " if close else ""
     raise SpecError(f"unknown metric `{metric_id}`", hint=f"{hint}known: {', '.join(METRICS)}")
+
+
+def versions_of(metric_ids: Iterable[str]) -> dict[str, str]:
+    """Return the version of every package that computes these metrics."""
+    packages = {package for metric_id in metric_ids for package in get_metric(metric_id).packages}
+    return {package: version(package) for package in sorted(packages)}
 
 
 def best(compare: Callable[[str, str], float]) -> Callable[[str, Sequence[str]], float]:

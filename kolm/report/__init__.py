@@ -1,4 +1,4 @@
-"""The report: one HTML file for people, and a model card in Markdown, drawn from an artifact and its receipt.
+"""The report: one HTML file for people, drawn from an artifact and its receipt.
 
 A report is a view. It shows what the documents say and how each claim can be checked; it decides
 nothing, and it never stands in for `kolm verify`. Everything a model said is untrusted text.
@@ -11,7 +11,7 @@ from kolm.artifact import Artifact
 from kolm.receipt import Receipt
 from kolm.report.facts import facts_of
 
-__all__ = ["report_html", "report_markdown"]
+__all__ = ["report_html"]
 
 
 def report_html(artifact: Artifact, receipt: Receipt) -> str:
@@ -20,14 +20,6 @@ def report_html(artifact: Artifact, receipt: Receipt) -> str:
     Raises ArtifactError, VerificationError when a document cannot be read.
     """
     return str(_environment().get_template("page.html.j2").render(facts_of(artifact, receipt)))
-
-
-def report_markdown(artifact: Artifact, receipt: Receipt) -> str:
-    """Return `report.md`: front matter of a model card, then what was frozen, trained and measured.
-
-    Raises ArtifactError, VerificationError.
-    """
-    return str(_environment().get_template("card.md.j2").render(facts_of(artifact, receipt)))
 
 
 @cache
@@ -41,7 +33,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "count": count, "size": size, "markdown": markdown}
+    environment.filters |= {"number": number, "count": count, "size": size}
     return environment
 
 
@@ -63,9 +55,3 @@ def size(value: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     raise AssertionError  # the loop ends at GB
-
-
-def markdown(text: object) -> str:
-    """Write untrusted text as one line of Markdown that formats nothing and links nowhere."""
-    line = " ".join(str(text).split())
-    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~&:@" else char for char in line)

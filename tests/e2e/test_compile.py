@@ -46,14 +46,16 @@ def test_compiling_twice_gives_the_same_bytes_and_another_seed_others(qwen: Comp
     assert other != cid
 
 
-def test_the_three_files_belong_together(qwen: Compiled):
+def test_the_four_files_belong_together(qwen: Compiled):
     artifact = Artifact.open(qwen.artifact)
     assert (qwen.out / "digits.modules.json").read_bytes() == artifact.read("modules.json")
     assert json.loads(qwen.receipt.read_bytes())["artifact"] == artifact.cid
+    assert artifact.cid in (qwen.out / "digits.report.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in qwen.out.iterdir()) == [
         "digits.kolm",
         "digits.modules.json",
         "digits.receipt.json",
+        "digits.report.html",
     ]
 
 
