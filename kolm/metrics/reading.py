@@ -4,6 +4,7 @@ Each reader returns the answer as text, or None when there is nothing that the m
 Nothing is guessed: an answer outside its declared form counts as wrong.
 """
 
+import itertools
 import json
 import re
 import unicodedata
@@ -16,6 +17,8 @@ _FENCE = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
 _GROUP = re.compile(rf"[\[(]\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*[\])]")
 _MAX_JSON = 1 << 20
+_MOST_TRIES = 64
+"""Opening brackets that are tried: a hostile answer must not cost time with the square of its length."""
 
 
 def whole(raw: str) -> str | None:
@@ -36,10 +39,13 @@ def json_repaired(raw: str) -> str | None:
     if whole_value is not None:
         return whole_value
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    for start in (match.start() for match in re.finditer(r"[\[{]", text[:_MAX_JSON])):
+    openings = re.finditer(r"[\[{]", text[:_MAX_JSON])
+    for match in itertools.islice(openings, _MOST_TRIES):
         try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+            value, _ = decoder.raw_decode(text, match.start())
+        except RecursionError:
+            return None
+        except ValueError:
             continue
         return _written(value)
     return None
