@@ -100,3 +100,15 @@ values = st.recursive(
 @given(found=values, gold=st.dictionaries(st.text(max_size=3), values, max_size=3))
 def test_every_tree_score_lies_between_0_and_1(metric: str, found: object, gold: object):
     assert 0.0 <= judge(metric, {"answer": found}, gold).score <= 1.0
+
+
+def test_the_pair_of_zhang_and_shasha_is_two_edits_apart():
+    """Zhang and Shasha, SIAM J. Comput. 18(6), 1989, figure 4, by the library that `cord-ted@1` uses."""
+    from zss import Node, simple_distance
+
+    def tree(label: str, *children: Node) -> Node:
+        return Node(label, list(children))
+
+    first = tree("f", tree("d", tree("a"), tree("c", tree("b"))), tree("e"))
+    second = tree("f", tree("c", tree("d", tree("a"), tree("b"))), tree("e"))
+    assert simple_distance(first, second) == 2
