@@ -18,12 +18,7 @@ REPLICATES = 2000
 Z95 = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 
-Z80 = 0.8416212335729143
-"""The 80 % point of the normal distribution."""
-
 _LABEL = b"kolm-resample/1\n"
-_FLIP_LABEL = b"kolm-sign-flip/1\n"
-_FLIPS_AT_ONCE = 1000
 _BLOCK = 1 << 21  # numbers held at once while resampling
 
 
@@ -45,60 +40,6 @@ def mcnemar(fixed: int, broken: int) -> float:
     changed = fixed + broken
     tail = sum(math.comb(changed, k) for k in range(min(fixed, broken) + 1))
     return min(1.0, 2 * tail / (1 << changed))
-
-
-def sign_flip(differences: Sequence[int], *, seed: int, flips: int = 10_000) -> float:
-    """Return the two-sided p of paired differences: the share of random sign patterns as far from 0.
-
-    The observed pattern counts as one of them, so p is never 0. Signs are bits of SHAKE-256.
-    """
-    values = np.array([value for value in differences if value], dtype=np.int64)
-    if not len(values):
-        return 1.0
-    observed = abs(int(values.sum()))
-    start = _FLIP_LABEL + seed.to_bytes(8, "big")
-    width = -(-len(values) // 8)
-    as_far = 1
-    for block in range(0, flips, _FLIPS_AT_ONCE):
-        count = min(_FLIPS_AT_ONCE, flips - block)
-        stream = hashlib.shake_256(start + block.to_bytes(8, "big")).digest(count * width)
-        bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8).reshape(count, width), axis=1)
-        sums = (1 - 2 * bits[:, : len(values)].astype(np.int64)) @ values
-        as_far += int((np.abs(sums) >= observed).sum())
-    return as_far / (flips + 1)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for being several (Holm 1979), in the order given, none above 1."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [1.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-def detectable_gain(rows: int, *, discordant: float) -> float | None:
-    """Return the smallest gain in accuracy that McNemar's test finds in 80 of 100 runs, at 5 %.
-
-    `discordant` is the share of rows whose verdict changes. Normal approximation (Connor 1987); None when
-    no gain within that share can be found with so few rows.
-    """
-    low, high = 0.0, discordant
-    if rows_needed(high, discordant=discordant) > rows:
-        return None
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rows_needed(middle, discordant=discordant) <= rows else (middle, high)
-    return high
-
-
-def rows_needed(gain: float, *, discordant: float) -> float:
-    """Return the rows with which McNemar's test finds a gain in 80 of 100 runs, at 5 % (Connor 1987)."""
-    if gain <= 0:
-        return math.inf
-    spread = math.sqrt(max(0.0, discordant - gain * gain))
-    return ((Z95 * math.sqrt(discordant) + Z80 * spread) / gain) ** 2
 
 
 def rank(per_mille: int, n: int) -> int:

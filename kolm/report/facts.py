@@ -24,10 +24,8 @@ CONDITIONS = {
     "image_gain": "gain over grey images, lower bound above",
     "coverage": "share of usable answers",
     "no_leak": "eval pictures that were trained on",
-    "near_duplicates": "near duplicates that nobody reviewed",
     "frozen_unchanged": "frozen parameters that changed",
     "enough_rows": "rows of the eval pack",
-    "enough_per_slice": "rows of the smallest slice",
 }
 """What each condition of the gate compares."""
 

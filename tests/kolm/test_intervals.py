@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm import intervals
-from kolm.intervals import detectable_gain, holm, mcnemar, rows_needed, sign_flip
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/formats/vectors/kscore.json").read_text())
 
@@ -105,40 +104,3 @@ def test_clusters_do_not_depend_on_the_order_of_rows(images: list[list[str]]) ->
     forward = dict(zip(ids, intervals.clusters_of(images, ids), strict=True))
     backward = dict(zip(ids[::-1], intervals.clusters_of(images[::-1], ids[::-1]), strict=True))
     assert forward == backward
-
-
-@pytest.mark.parametrize(
-    ("discordant", "gain", "rows"), [(0.20, 0.05, 626), (0.20, 0.10, 155), (0.10, 0.05, 312)]
-)
-def test_the_rows_that_a_gain_needs(discordant: float, gain: float, rows: int):
-    assert rows_needed(gain, discordant=discordant) == pytest.approx(rows, abs=1.5)
-    found = detectable_gain(rows + 2, discordant=discordant)
-    assert found == pytest.approx(gain, rel=0.01)
-
-
-def test_too_few_rows_find_no_gain_at_all():
-    assert detectable_gain(5, discordant=0.2) is None
-
-
-def test_holm_multiplies_from_the_smallest_and_never_falls():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.999))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float], level: float):
-    rejected = set()
-    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        if (len(p_values) - place) * p_values[index] > level:
-            break
-        rejected.add(index)
-    assert {index for index, p in enumerate(holm(p_values)) if p <= level} == rejected
-
-
-def test_sign_flips_agree_with_the_exact_test_on_binary_rows():
-    changes = [1] * 15 + [-1] * 5 + [0] * 30
-    assert sign_flip(changes, seed=0) == pytest.approx(mcnemar(15, 5), abs=0.01)
-    assert sign_flip(changes, seed=0) == sign_flip(changes, seed=0)
-    assert sign_flip([0, 0], seed=0) == 1.0
-    assert sign_flip([1_000_000] * 40, seed=0) == pytest.approx(1 / 10_001)
