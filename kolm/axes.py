@@ -7,6 +7,11 @@ specs/formats/kscore.md 3 and 4 give formulae, reasons and anchors.
 import math
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
 DEFINITION = "kolm-k/vlm-1"
 WEIGHTS = {"A": 40, "S": 15, "L": 15, "C": 15, "V": 15}
 """Weight of each axis, in hundredths."""
@@ -47,9 +52,9 @@ def latency_axis(p95_s: float, budget_s: float) -> float:
     return 1.0 if p95_s <= budget_s else float(2.0 ** -(p95_s / budget_s - 1))
 
 
-def cost_axis(base_flop: float, tuned_flop: float) -> float:
-    """C: arithmetic of the base per call over that of the tuned model, at most 1."""
-    return 1.0 if tuned_flop <= base_flop else base_flop / tuned_flop
+def cost_axis(base_flop: Floats, tuned_flop: Floats) -> Floats:
+    """C: arithmetic of the base per call over that of the tuned model, at most 1, element by element."""
+    return np.where(tuned_flop <= base_flop, 1.0, base_flop / np.maximum(1.0, tuned_flop))
 
 
 def size_axis_1(size_bytes: int) -> float:

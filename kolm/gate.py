@@ -1,28 +1,38 @@
 """The gate: from a K-score document and the facts of the run to PASS, FAIL or INCONCLUSIVE.
 
-specs/formats/kscore.md 6. Eight conditions, each with what was required and what was observed.
+specs/formats/kscore.md 6. Ten conditions, each with what was required and what was observed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HARD = frozenset({"no_leak", "frozen_unchanged"})
+HARD = frozenset({"no_leak", "no_near_duplicate", "frozen_unchanged"})
 """Conditions that no number of rows can excuse."""
+
+SIZES = frozenset({"enough_rows", "enough_per_slice"})
+"""Conditions without which the scores decide nothing."""
 
 
 @dataclass(frozen=True)
 class GateFacts:
     """What the run observed apart from scores."""
 
-    overlaps: int
-    """Images, and questions without images, that are both trained on and evaluated on."""
+    overlaps: int | None
+    """Images, questions without images and declared groups that are both trained on and evaluated on; None:
+    nobody looked for the questions."""
+    near_duplicates: int | None
+    """Pairs of a trained and an evaluated image that look alike and wait for review; None: nobody looked."""
     frozen_changed: int
     """Frozen parameters whose digest changed."""
     rows: int
     """Rows of the eval pack."""
+    least_slice: int
+    """Clusters of its smallest slice; a declared slice without rows has none."""
     text_only: bool = False
     """The base has no vision tower, so there is no image to take away."""
+    trained_on_at_hand: bool = True
+    """The training data can be looked at; without it, near duplicates and equal questions are not judged."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +47,28 @@ class Thresholds:
     """Least V."""
     min_rows: int = 100
     """Fewest rows that a verdict can rest on."""
+    min_slice_clusters: int = 30
+    """Fewest clusters of any slice that a verdict can rest on."""
 
 
 def judge(k: Mapping[str, Any], *, facts: GateFacts, thresholds: Thresholds) -> dict[str, Any]:
     """Return `{verdict, conditions}` for a K-score document."""
     accuracy = k["accuracy"]
-    blind = accuracy["image_gain"]
+    blind, sighted = accuracy["image_gain"], not facts.text_only
+    comparable = sighted or facts.trained_on_at_hand or bool(facts.overlaps)
     conditions = [
         _at_least("k_lower", thresholds.k, _lower(k)),
         _at_least("accuracy_lower", thresholds.min_accuracy, _lower(accuracy["tuned"])),
         _above_zero("gain_over_base", _lower(accuracy["gain"])),
-        _not_applicable("image_gain") if facts.text_only else _above_zero("image_gain", _lower(blind)),
+        _above_zero("image_gain", _lower(blind)) if sighted else _not_applicable("image_gain"),
         _at_least("coverage", thresholds.coverage, k["axes"]["V"]["value"]),
-        _none("no_leak", facts.overlaps),
+        _none("no_leak", facts.overlaps) if comparable else _not_applicable("no_leak"),
+        _none("no_near_duplicate", facts.near_duplicates)
+        if sighted and facts.trained_on_at_hand
+        else _not_applicable("no_near_duplicate"),
         _none("frozen_unchanged", facts.frozen_changed),
         _at_least("enough_rows", thresholds.min_rows, facts.rows),
+        _at_least("enough_per_slice", thresholds.min_slice_clusters, facts.least_slice),
     ]
     return {"verdict": _verdict(conditions), "conditions": conditions}
 
@@ -62,7 +79,7 @@ def _verdict(conditions: list[dict[str, Any]]) -> str:
     missing = any(c["ok"] is False and c["observed"] is None for c in conditions)
     if failed & HARD or missing:
         return "FAIL"
-    if "enough_rows" in failed:
+    if failed & SIZES:
         return "INCONCLUSIVE"
     return "FAIL" if failed else "PASS"
 
@@ -87,7 +104,7 @@ def _above_zero(name: str, observed: float | None) -> dict[str, Any]:
     return _condition(name, 0, observed, observed is not None and observed > 0)
 
 
-def _none(name: str, observed: int) -> dict[str, Any]:
+def _none(name: str, observed: int | None) -> dict[str, Any]:
     return _condition(name, 0, observed, observed == 0)
 
 

@@ -72,7 +72,7 @@ class LockedGeneration(Closed):
 
     max_new_tokens: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
-    """Rows asked at once."""
+    """Most rows asked at once that the spec and the base's family allow."""
     greedy: bool
 
 

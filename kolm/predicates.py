@@ -129,7 +129,7 @@ class KScore(Closed):
 
 
 class RowTiming(Closed):
-    """How long one row of the eval pack took."""
+    """How long the answers to one row of the eval pack took, each asked alone."""
 
     id: str
     base_ns: Count | None
@@ -140,6 +140,7 @@ class Timings(Closed):
     """Measured durations in nanoseconds."""
 
     rows: list[RowTiming]
+    """The timed rows, in the pack's order (specs/formats/kscore.md 3)."""
     steps_ns: list[Count]
 
 
@@ -159,6 +160,46 @@ class BaseResource(Closed):
     """SHA-256 of the canonical JSON of the manifest's `base.files`."""
 
 
+class NearDuplicates(Closed):
+    """Pairs of a trained and an evaluated picture that look like one, as the signer says."""
+
+    found: Count
+    reviewed: Count
+    """Of these, pairs that a person looked at and called distinct."""
+    waiting: Count
+    """Of these, all others."""
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if self.found != self.reviewed + self.waiting:
+            raise ValueError("near duplicates are reviewed or wait, and together all that were found")
+        return self
+
+
+class Evaluation(Closed):
+    """How the questions were asked, as it was seen."""
+
+    batch: Annotated[int, Field(ge=1)]
+    """Most questions asked at once."""
+    compared: Count
+    """Questions asked in a batch and alone."""
+    differing: Count
+    """Of these, questions whose two answers differed; then their model was asked every question alone."""
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        if self.differing > self.compared:
+            raise ValueError("more answers differ than were compared")
+        return self
+
+
+class Planned(Closed):
+    """What the plan predicted before training; null where it could not."""
+
+    peak_bytes: Count | None
+    step_ns: Count | None
+
+
 class DataCounts(Closed):
     """Sizes of the data sets."""
 
@@ -169,6 +210,8 @@ class DataCounts(Closed):
     eval: Count
     text_overlaps: Count | None = None
     """Eval rows without pictures whose question is trained on, word for word, as the signer says."""
+    near_duplicates: NearDuplicates | None = None
+    """Null where nobody looked."""
 
 
 class CompilePredicate(Closed):
@@ -187,6 +230,8 @@ class CompilePredicate(Closed):
     environment: Annotated[dict[str, JsonValue], Field(min_length=1)]
     """Versions, device, threads, CPU capability, image backend, host: an open map of measured things."""
     timings: Timings
+    evaluation: Evaluation | None = None
+    planned: Planned | None = None
     memory: Memory
     started: Timestamp
     finished: Timestamp

@@ -61,6 +61,12 @@ class CompileFacts:
     block: Block = "vlm_train"
     text_overlaps: int = 0
     """Eval rows without pictures whose question is trained on; nobody else can compute it."""
+    near_duplicates: Mapping[str, int] | None = None
+    """`{found, reviewed, waiting}`: pairs of a trained and an evaluated picture; None if nobody looked."""
+    evaluation: Mapping[str, int] | None = None
+    """`{batch, compared, differing}`: how the questions were asked."""
+    planned: Mapping[str, int | None] | None = None
+    """`{peak_bytes, step_ns}`: what the plan predicted."""
 
 
 class _Document(Closed):
@@ -136,7 +142,7 @@ def stage_plan(artifact: Artifact) -> dict[str, tuple[list[tuple[str, str]], lis
 
     specs/formats/receipt.md 4. Eval images are pinned by `eval/pack.jsonl`, which names their digests.
     """
-    pack = ["eval/pack.jsonl", "eval/pack.yaml"]
+    pack = [*artifact.members("pixels"), "eval/pack.jsonl", "eval/pack.yaml"]
     adapter = artifact.members("adapter", "weights")
     processor = artifact.members("processor")
     trained = [*adapter, "modules.json", *processor, "spec.lock.json", "train/log.jsonl"]
@@ -192,9 +198,15 @@ def _compile(facts: CompileFacts) -> dict[str, Any]:
         "modules": module_summary(facts.artifact),
         "k_score": dict(facts.k_score),
         "base": {**base, "files": base_digest(base["files"])},
-        "data": {**data_counts(facts.artifact), "text_overlaps": facts.text_overlaps},
+        "data": {
+            **data_counts(facts.artifact),
+            "text_overlaps": facts.text_overlaps,
+            "near_duplicates": facts.near_duplicates and dict(facts.near_duplicates),
+        },
         "environment": dict(facts.environment),
         "timings": dict(facts.timings),
+        "evaluation": facts.evaluation and dict(facts.evaluation),
+        "planned": facts.planned and dict(facts.planned),
         "memory": dict(facts.memory),
         "started": facts.started,
         "finished": facts.finished,

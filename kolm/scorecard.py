@@ -4,14 +4,18 @@ Raw outputs stand in `eval/rows.jsonl`; extraction, metric, K, interval, axes an
 them, the artifact's sizes and the signed timings. The row format is specs/formats/artifact.md 5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from kolm.artifact import Artifact
 from kolm.canonical import parse_canonical_lines
+from kolm.cid import sha256_hex
+from kolm.draws import perturbation, timed_rows
 from kolm.errors import VerificationError
 from kolm.kscore import CostModel, GateFacts, KInputs, Thresholds, clusters_of, compute_k, judge
-from kolm.leaks import exact_overlaps
+from kolm.leaks import exact_overlaps, folded, shared_groups
 from kolm.metrics import get_metric
 from kolm.pack import EvalPack, PackRow, pack_from_members
 from kolm.schema import Closed, Count, read_model
@@ -38,7 +42,7 @@ class EvalRow(Closed):
     prompt_tokens: Count
     image_tokens: Count
     patches: Count
-    outputs: dict[Literal["base", "tuned", "grey", "shuffled"], Output]
+    outputs: dict[Literal["base", "tuned", "perturbed", "grey", "shuffled"], Output]
 
 
 def score_artifact(
@@ -46,29 +50,65 @@ def score_artifact(
     *,
     timings: Sequence[Mapping[str, Any]],
     attempts: int,
-    text_overlaps: int = 0,
+    near_duplicates: int | None,
+    text_overlaps: int | None = 0,
     pack: EvalPack | None = None,
 ) -> dict[str, Any]:
     """Return the whole K-score document of an artifact: K, axes, accuracy, gate, attempts.
 
-    `timings` are the receipt's `[{id, base_ns, tuned_ns}]`, one for each row of the pack in its order;
-    `text_overlaps` its count of questions without pictures that are trained on.
+    `timings` are the receipt's `[{id, base_ns, tuned_ns}]`, one for each timed row in the pack's order;
+    `near_duplicates` its count of pairs of pictures that look alike and wait for review, None if nobody
+    looked; `text_overlaps` its count of questions without pictures that are trained on, None likewise.
     Raises ArtifactError, or VerificationError (E_KSCORE) if the stored rows are not what they say.
     """
     pack = pack or pack_from_members(artifact.read)
     rows = read_rows(artifact, pack=pack)
-    if [timing["id"] for timing in timings] != [row.id for row in rows]:
-        raise _wrong("the timings are not those of the eval rows")
-    k = compute_k(_inputs(artifact, rows=rows, pack=pack, timings=timings))
-    facts = GateFacts(
-        overlaps=len(exact_overlaps(artifact.read("train/set.json"), pack)) + text_overlaps,
+    k = compute_k(_inputs(artifact, rows, pack=pack, metrics=artifact.lock.metrics, timings=timings))
+    facts = _facts(artifact, pack, near_duplicates=near_duplicates, text_overlaps=text_overlaps)
+    return {**k, "gate": judge(k, facts=facts, thresholds=_thresholds(artifact)), "attempts": attempts}
+
+
+def score_elsewhere(
+    artifact: Artifact,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    pack: EvalPack,
+    timings: Sequence[Mapping[str, Any]],
+    attempts: int,
+) -> dict[str, Any]:
+    """Return the K-score document of an artifact's models on a pack that is not the one inside it.
+
+    `rows` are what they said, as `eval/rows.jsonl` has it, scored by the pack's own metrics. What only the
+    training data could show, near duplicates and equal questions without pictures, is not judged.
+    """
+    said = [read_model(EvalRow, dict(row), what="the answers") for row in rows]
+    metrics = {name: part.metric for name, part in pack.slices.items()}
+    k = compute_k(_inputs(artifact, said, pack=pack, metrics=metrics, timings=timings))
+    facts = replace(_facts(artifact, pack, near_duplicates=None, text_overlaps=0), trained_on_at_hand=False)
+    return {**k, "gate": judge(k, facts=facts, thresholds=_thresholds(artifact)), "attempts": attempts}
+
+
+def _facts(
+    artifact: Artifact, pack: EvalPack, *, near_duplicates: int | None, text_overlaps: int | None
+) -> GateFacts:
+    train_set = artifact.read("train/set.json")
+    seen = len(exact_overlaps(train_set, pack)) + len(shared_groups(train_set, pack))
+    if text_overlaps is None and all(row.images for row in pack.rows):
+        text_overlaps = 0  # there is no question without pictures to look for
+    sizes = Counter(slice_ for slice_, _ in set(zip((row.slice for row in pack.rows), clusters(pack), strict=True)))
+    return GateFacts(
+        overlaps=None if text_overlaps is None else seen + text_overlaps,
+        near_duplicates=near_duplicates,
         frozen_changed=len(artifact.modules.changed()),
-        rows=len(rows),
+        rows=len(pack.rows),
+        least_slice=min(sizes[name] for name in pack.slices),
         text_only=not _sees_images(artifact, pack),
     )
+
+
+def _thresholds(artifact: Artifact) -> Thresholds:
     judged = artifact.lock.eval
-    thresholds = Thresholds(k=judged.gate.k, min_accuracy=judged.min_accuracy)
-    return {**k, "gate": judge(k, facts=facts, thresholds=thresholds), "attempts": attempts}
+    return Thresholds(k=judged.gate.k, min_accuracy=judged.min_accuracy)
 
 
 def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
@@ -82,7 +122,7 @@ def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
     wanted = [(row.id, row.slice) for row in pack.rows]
     if [(row.id, row.slice) for row in rows] != wanted:
         raise _wrong("eval/rows.jsonl does not hold the rows of the pack in its order")
-    models = {"base", "tuned", *(CONTROLS if _sees_images(artifact, pack) else ())}
+    models = {"base", "tuned", "perturbed", *(CONTROLS if _sees_images(artifact, pack) else ())}
     for row, asked in zip(rows, pack.rows, strict=True):
         if row.outputs.keys() != models:
             raise _wrong(f"row {row.id} lacks an output, or has one too many")
@@ -114,22 +154,51 @@ def _check_scores(row: EvalRow, *, asked: PackRow, metric_id: str) -> None:
 
 
 def _inputs(
-    artifact: Artifact, *, rows: Sequence[EvalRow], pack: EvalPack, timings: Sequence[Mapping[str, Any]]
+    artifact: Artifact,
+    rows: Sequence[EvalRow],
+    *,
+    pack: EvalPack,
+    metrics: Mapping[str, str],
+    timings: Sequence[Mapping[str, Any]],
 ) -> KInputs:
-    lock, container = artifact.lock, artifact.container
+    lock, container, digest = artifact.lock, artifact.container, pack.digest
+    ids = [row.id for row in rows]
+    if [timing["id"] for timing in timings] != timed_rows(digest, ids):
+        raise _wrong("the timings are not those of the rows that are drawn to be timed")
     return KInputs(
         rows=[row.model_dump() for row in rows],
-        clusters=clusters_of([row.images for row in pack.rows], [row.id for row in pack.rows]),
-        metric_ids=[metric_of(artifact, row.slice) for row in rows],
+        clusters=clusters(pack),
+        metric_ids=[metrics[row.slice] for row in rows],
+        perturbations=[perturbation(digest, row.id, has_image=bool(row.images)) for row in pack.rows],
         adapter_bytes=sum(container.size(name) for name in artifact.members("adapter", "weights")),
         base_bytes=sum(file.bytes for file in lock.base.files),
         cost=CostModel(**lock.cost.model_dump()),
+        timed=[timing["id"] for timing in timings],
         base_ns=_nanoseconds(timings, "base_ns"),
         tuned_ns=_nanoseconds(timings, "tuned_ns"),
         budget_latency_p95_s=lock.eval.budget.latency_p95_s,
         seed=lock.eval.seed,
         declared_slices=sorted(pack.slices),
     )
+
+
+def clusters(pack: EvalPack) -> list[str]:
+    """Name the cluster of each row of a pack (specs/formats/kscore.md 5.1). Raises DataError."""
+    keys = [[*_cluster_keys(row, pack)] for row in pack.rows]
+    return clusters_of(keys, [row.id for row in pack.rows])
+
+
+def _cluster_keys(row: PackRow, pack: EvalPack) -> Iterator[str]:
+    """Yield what puts a row into a cluster.
+
+    A picture has two names, by its bytes and by its pixels: encoded again, it is still one observation.
+    """
+    if pack.cluster == "group" and row.group is not None:
+        yield f"group:{row.group}"
+    for cid in row.images:
+        yield from (str(cid), f"pixels:{pack.gallery.pixels(cid)}")
+    if not row.images:
+        yield from (f"row:{row.id}", f"text:{sha256_hex(folded(row.prompt).encode())}")
 
 
 def _nanoseconds(timings: Sequence[Mapping[str, Any]], member: str) -> list[int] | None:
