@@ -72,11 +72,18 @@ class Job(Protocol):
     def processor_files(self) -> dict[str, Path]:
         """Processor files of the base, by the name of their member."""
 
+    @property
+    def batch(self) -> int:
+        """Most questions asked at once that the spec and the base's family allow."""
+
     def check_pack(self, pack: EvalPack) -> None:
         """Find a question that the processor refuses before anything is trained."""
 
     def versions(self) -> dict[str, str]:
         """Versions of everything that changes an output byte."""
+
+    def predict(self, dataset: Dataset) -> dict[str, int | None]:
+        """`{peak_bytes, step_ns}` of training on these rows, as far as it can be said beforehand."""
 
     def train(
         self,
@@ -107,16 +114,18 @@ class Outputs(Protocol):
         """Rows of `eval/rows.jsonl`."""
 
     @property
-    def base_ns(self) -> list[int]:
-        """Wall time of each answer of the base."""
+    def timings(self) -> list[dict[str, Any]]:
+        """`[{id, base_ns, tuned_ns}]` of the timed rows, in the pack's order."""
 
     @property
-    def tuned_ns(self) -> list[int]:
-        """Wall time of each answer of the tuned model."""
+    def evaluation(self) -> dict[str, int]:
+        """`{batch, compared, differing}`: how the questions were asked."""
 
 
 Evaluate = Callable[..., Outputs]
-"""(job, trained, pack, metrics=, max_new_tokens=, progress=) -> outputs; `kolm.cli` joins the two apps."""
+"""(job, trained, pack, lock=, metrics=, max_new_tokens=, progress=) -> outputs; `lock` is `spec.lock.json`.
+
+`kolm.cli` joins the two apps."""
 
 
 class Voice(Protocol):

@@ -22,7 +22,7 @@ from kolm.keys import PrivateKey
 from kolm.metrics import versions_of
 from kolm.pack import pack_members
 from kolm.receipt import Block, CompileFacts, Receipt, build_receipt
-from kolm.report import report_html
+from kolm.report import facts_of, html_page, markdown_card
 from kolm.scorecard import score_artifact
 from kolm.spec import LoadedSpec
 from kolm.trainlog import base_digest, effective_seed
@@ -37,6 +37,8 @@ class CompileResult:
     receipt: Path
     modules: Path
     report: Path
+    card: Path
+    """The report as Markdown."""
     k_score: dict[str, Any]
     train_block: dict[str, Any]
     metrics: dict[str, Any]
@@ -60,7 +62,7 @@ def compile_spec(
     voice: Voice,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> CompileResult:
-    """Compile a spec into `<name>.kolm`, its receipt, module manifest and report under `out`.
+    """Compile a spec into `<name>.kolm`, its receipt, module manifest and reports under `out`.
 
     The artifact's bytes depend on the inputs alone; run id, clock and measurements go into the receipt.
     Raises TrainError, FreezeMismatchError, EvalError, StorageError; then `out` is as it was.
@@ -69,6 +71,7 @@ def compile_spec(
     lock = lock_document(loaded, job=job, inputs=inputs)
     job.check_pack(inputs.pack)
     voice.planned(inputs, job)
+    planned = job.predict(inputs.dataset)
     with staging(make_folder(out)) as work:
         trained = job.train(
             inputs.dataset,
@@ -81,29 +84,34 @@ def compile_spec(
             job,
             trained,
             inputs.pack,
+            lock=lock,
             metrics=inputs.metrics,
             max_new_tokens=spec.generation.max_new_tokens,
             progress=voice.asking,
         )
         artifact = _pack_up(work, loaded, lock, job=job, inputs=inputs, trained=trained, outputs=outputs)
-        facts = _observed(artifact, job, inputs, trained, outputs, started=started, clock=clock)
+        facts = _observed(
+            artifact, job, inputs, trained, outputs, planned=planned, started=started, clock=clock
+        )
         receipt = build_receipt(facts, signer)
         write_atomic(work / f"{spec.name}.receipt.json", receipt)
         write_atomic(work / f"{spec.name}.modules.json", artifact.read("modules.json"))
-        report = report_html(artifact, Receipt.parse(receipt))
-        write_atomic(work / f"{spec.name}.report.html", report.encode())
+        shown = facts_of(artifact, Receipt.parse(receipt))
+        write_atomic(work / f"{spec.name}.report.html", html_page(shown).encode())
+        write_atomic(work / f"{spec.name}.report.md", markdown_card(shown).encode())
         result = CompileResult(
             cid=artifact.cid,
             artifact=out / f"{spec.name}.kolm",
             receipt=out / f"{spec.name}.receipt.json",
             modules=out / f"{spec.name}.modules.json",
             report=out / f"{spec.name}.report.html",
+            card=out / f"{spec.name}.report.md",
             k_score=dict(facts.k_score),
             train_block=dict(facts.train_block),
             metrics=trained.metrics,
             block=facts.block,
         )
-        written = (result.artifact, result.receipt, result.modules, result.report)
+        written = (result.artifact, result.receipt, result.modules, result.report, result.card)
         replace_all([(work / path.name, path) for path in written])
     return result
 
@@ -122,7 +130,11 @@ def lock_document(loaded: LoadedSpec, *, job: Job, inputs: Inputs) -> bytes:
             "target_parameters": job.target_parameters,
             "processor": job.processor,
             "metrics": inputs.metrics,
-            "generation": {"max_new_tokens": spec.generation.max_new_tokens, "batch": 1, "greedy": True},
+            "generation": {
+                "max_new_tokens": spec.generation.max_new_tokens,
+                "batch": job.batch,
+                "greedy": True,
+            },
             "eval": {
                 "min_accuracy": spec.eval.min_accuracy,
                 "gate": {"k": spec.eval.gate.k},
@@ -189,11 +201,12 @@ def _observed(
     trained: Trained,
     outputs: Outputs,
     *,
+    planned: dict[str, int | None],
     started: str,
     clock: Callable[[], datetime],
 ) -> CompileFacts:
     """Score the artifact and gather everything that a receipt says beside what the artifact holds."""
-    timings = _timings(outputs, trained)
+    timings = {"rows": outputs.timings, "steps_ns": trained.metrics["steps_ns"]}
     return CompileFacts(
         run=secrets.token_hex(16),
         artifact=artifact,
@@ -201,25 +214,21 @@ def _observed(
             artifact,
             timings=timings["rows"],
             attempts=count_attempt(inputs.pack.digest),
-            text_overlaps=inputs.text_overlaps,
+            near_duplicates=len(inputs.leaks.waiting),
+            text_overlaps=len(inputs.leaks.texts),
         ),
         train_block=job.train_block(trained),
         environment=job.environment(),
         timings=timings,
+        evaluation=outputs.evaluation,
+        planned=planned,
         memory={"peak_bytes": job.peak_memory()},
         started=started,
         finished=_timestamp(clock()),
         block="vlm_train" if job.sees_images else "text_train",
-        text_overlaps=inputs.text_overlaps,
+        near_duplicates=inputs.leaks.near_duplicates,
+        text_overlaps=len(inputs.leaks.texts),
     )
-
-
-def _timings(outputs: Outputs, trained: Trained) -> dict[str, Any]:
-    rows = zip(outputs.rows, outputs.base_ns, outputs.tuned_ns, strict=True)
-    return {
-        "rows": [{"id": row["id"], "base_ns": base, "tuned_ns": tuned} for row, base, tuned in rows],
-        "steps_ns": trained.metrics["steps_ns"],
-    }
 
 
 def _timestamp(now: datetime) -> str:

@@ -73,6 +73,8 @@ class Data(Section):
     """The eval pack (`pack.yaml`) that the gate is judged on."""
     split: Split | None = None
     """Take validation rows out of the training rows instead."""
+    reviewed: Ref | None = None
+    """JSON Lines file of verdicts on near duplicates; `kolm leaks SPEC --out FILE` writes what to review."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "Data":
@@ -87,6 +89,9 @@ class Generation(Section):
 
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 32
     """Longest answer, in tokens."""
+    batch: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """Most questions asked at once; auto: 32, or 1 for a family not shown to answer the same in batches.
+    Fewer are asked when they are long: together no more than 16,384 tokens, answers included."""
     temperature: Annotated[float, Field(ge=0, le=0)] = 0
     """0: greedy. Nothing else is allowed, because a sampled score cannot be repeated."""
 

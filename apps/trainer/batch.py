@@ -67,8 +67,11 @@ def batched(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
     return [kind[i : i + size] for kind in kinds.values() for i in range(0, len(kind), size)]
 
 
-def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:
+def collate(rows: Sequence[Row], *, pad_token: int, to_be_continued: bool = False) -> dict[str, Any]:
     """Join rows to one batch: sequences padded on the right, images joined along dimension 0.
+
+    Sequences that the model is to continue are padded on the left, so that all end at once; what an encoder
+    reads beside them is not.
 
     Images of different inner shapes (numbers of tiles, heights, widths) are filled up with zeros, where the
     batch says how large they really are. Returns the processor's keys and `labels`, sequences as (batch,
@@ -80,7 +83,8 @@ def collate(rows: Sequence[Row], *, pad_token: int) -> dict[str, Any]:
     for key in dict.fromkeys(key for row in rows for key in row.inputs):
         having = [row for row in rows if key in row.inputs]
         whole = all(is_sequence(key, row) for row in having)
-        batch[key] = _sequences(key, rows, pad_token) if whole else _images(key, having)
+        left = to_be_continued and (key.startswith("decoder_") or "decoder_input_ids" not in having[0].inputs)
+        batch[key] = _sequences(key, rows, pad_token, left=left) if whole else _images(key, having)
     longest = max(row.labels.shape[1] for row in rows)
     batch["labels"] = torch.cat([_pad(row.labels, 1, longest, IGNORE) for row in rows])
     return batch
@@ -97,7 +101,7 @@ def _width(key: str, row: Row) -> int:
     return int((row.labels if key.startswith("decoder_") else other).shape[1])
 
 
-def _sequences(key: str, rows: Sequence[Row], pad_token: int) -> Any:
+def _sequences(key: str, rows: Sequence[Row], pad_token: int, *, left: bool) -> Any:
     """Join inputs with one entry per token -> (batch, longest, ...); rows without one get zeros."""
     import torch
 
@@ -106,7 +110,7 @@ def _sequences(key: str, rows: Sequence[Row], pad_token: int) -> Any:
     blank = [like.new_zeros((1, _width(key, row), *like.shape[2:])) for row in rows]
     tensors = [row.inputs.get(key, zeros) for row, zeros in zip(rows, blank, strict=True)]
     fill = pad_token if key in TOKENS else 0
-    return torch.cat(_widen([_pad(tensor, 1, longest, fill) for tensor in tensors], start=2))
+    return torch.cat(_widen([_pad(tensor, 1, longest, fill, left=left) for tensor in tensors], start=2))
 
 
 def _images(key: str, rows: Sequence[Row]) -> Any:
@@ -145,8 +149,9 @@ def _widen(tensors: list[Any], *, start: int, value: int = 0) -> list[Any]:
     return tensors
 
 
-def _pad(tensor: Any, dim: int, length: int, value: int) -> Any:
+def _pad(tensor: Any, dim: int, length: int, value: int, *, left: bool = False) -> Any:
     import torch
 
-    behind = [0, 0] * (tensor.dim() - 1 - dim)
-    return torch.nn.functional.pad(tensor, (*behind, 0, length - tensor.shape[dim]), value=value)
+    behind, room = [0, 0] * (tensor.dim() - 1 - dim), length - tensor.shape[dim]
+    around = (room, 0) if left else (0, room)
+    return torch.nn.functional.pad(tensor, (*behind, *around), value=value)

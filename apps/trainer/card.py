@@ -1,35 +1,23 @@
-"""The model card of an export: whose base it is, what was done to it, how well it does, how to check that.
+"""The model card of an export: what every card says, and how this folder is loaded and checked."""
 
-Names and the task come from a file that anyone can have written, so none of them reaches the card as YAML
-or Markdown: they are quoted in the one and escaped in the other. Keys of the front matter are the hub's
-(huggingface.co/docs/hub/model-cards).
-"""
-
-import json
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kolm.artifact import Artifact
-from kolm.lock import Base
 from kolm.predicates import CompilePredicate
+from kolm.report.card import (
+    Subject,
+    base_section,
+    front_matter,
+    quoted,
+    score_section,
+    short,
+    table,
+    trained_section,
+)
 
 Form = Literal["peft", "merged"]
-
-SERVABLE = {
-    "lora": "Its factors lie in the language tower alone: PEFT and engines that take LoRA load it beside the "
-    "base.",
-    "lora+connector": "Its factors also lie in the projector or the vision tower. PEFT loads them; engines "
-    "that take LoRA may pass those over (vLLM does unless it is told `--enable-tower-connector-lora`): where "
-    "that cannot be set, serve it merged.",
-    "merged": "Whole modules were trained, or DoRA's magnitudes, or 3-D expert weights, which engines that "
-    "take LoRA refuse: serve it merged.",
-}
-"""What each `servable_as` means for whoever serves it."""
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&:@/=^\"])")
 
 
 @dataclass(frozen=True)
@@ -49,19 +37,20 @@ class Facts:
 
 
 def model_card(facts: Facts) -> str:
-    """Return the text of README.md."""
+    """Return the text of README.md. Raises ArtifactError, DataError when the eval pack cannot be read."""
     manifest = facts.artifact.manifest
+    subject = Subject(facts.artifact, facts.compiled, merged=facts.form == "merged")
     sections = [
-        _front(facts),
-        f"# {escaped(manifest.name)}",
-        escaped(manifest.task),
+        front_matter(subject),
+        f"# {short(manifest.name)}",
+        short(manifest.task, 2000),
         _what(facts),
         "## Base",
-        _base(manifest.base),
+        base_section(manifest.base),
         "## What was frozen and what was trained",
-        _trained(facts),
+        trained_section(facts.artifact),
         "## How well it does",
-        _score(facts.compiled),
+        score_section(subject),
         "## Load it",
         _load(facts),
         "## Verify it",
@@ -70,42 +59,6 @@ def model_card(facts: Facts) -> str:
         _limits(facts),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def clean(text: str) -> str:
-    """Return text on one line, without characters that are not seen or that turn the reading direction."""
-    hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return " ".join("".join(" " if unicodedata.category(c) in hidden else c for c in text).split())
-
-
-def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is: no link, no heading, no HTML, no table cell ends in it."""
-    return _MARKUP.sub(r"\\\1", clean(text))
-
-
-def quoted(text: str) -> str:
-    """Return text as a double-quoted scalar: of YAML 1.2, of JSON, of Python."""
-    return json.dumps(clean(text), ensure_ascii=False)
-
-
-def _front(facts: Facts) -> str:
-    """Write the YAML front matter."""
-    base, sees = facts.artifact.manifest.base, facts.artifact.modules.sees_images
-    licence = base.licence or "unknown"
-    own = licence.removeprefix("other: ")
-    lines = ["license: other", f"license_name: {quoted(own)}"] if own != licence else []
-    lines = lines or [f"license: {quoted(licence)}"]
-    lines += [
-        f"base_model: {quoted(base.model)}",
-        f"base_model_relation: {'adapter' if facts.form == 'peft' else 'finetune'}",
-        f"library_name: {'peft' if facts.form == 'peft' else 'transformers'}",
-        f"pipeline_tag: {'image-text-to-text' if sees else 'text-generation'}",
-        "tags:",
-        "- kolm",
-        f"- {quoted(str(facts.artifact.lock.config.get('method', 'lora')))}",
-        f"- {quoted(facts.artifact.manifest.family)}",
-    ]
-    return "\n".join(["---", *lines, "---"])
 
 
 def _what(facts: Facts) -> str:
@@ -117,48 +70,6 @@ def _what(facts: Facts) -> str:
         f"This folder holds {kind}, exported from the kolm artifact `{facts.artifact.cid}`. "
         "It was compiled for the one task above."
     )
-
-
-def _base(base: Base) -> str:
-    rows = [
-        ("Model", escaped(base.model)),
-        ("Revision", escaped(base.revision) if base.revision else "a folder; named by its files"),
-        ("Licence", escaped(base.licence) if base.licence else "the base's card does not say"),
-    ]
-    return _table(rows) + "\n\nThe base's licence holds for this result too."
-
-
-def _trained(facts: Facts) -> str:
-    modules, lock = facts.artifact.modules, facts.artifact.lock
-    rows = [(part, treatment) for part, treatment in modules.treatments().items()]
-    method, rank = (escaped(str(lock.config.get(key, ""))) for key in ("method", "lora_r"))
-    return "\n\n".join(
-        [
-            _table(rows),
-            f"{len(modules.frozen)} tensors were frozen and {len(modules.trainable)} trained. "
-            f"Method: {method}, r {rank}. "
-            "In these lists `*` stands for one or more characters, and a name for all below it.",
-            "Frozen:\n\n" + _bullets(modules.frozen_modules),
-            "Trained:\n\n" + _bullets(modules.trainable_modules),
-            f"Servable as {escaped(modules.servable_as)}. {SERVABLE[modules.servable_as]}",
-        ]
-    )
-
-
-def _score(compiled: CompilePredicate | None) -> str:
-    if compiled is None:
-        return "No receipt was at hand when this was exported, so nothing is said here."
-    score, tuned = compiled.k_score, compiled.k_score.accuracy.get("tuned")
-    low, high = score.interval or (None, None)
-    rows = [
-        ("Verdict of the gate", score.gate.verdict),
-        (f"K-score ({escaped(score.definition)})", _figure(score.value)),
-        ("Its 95 % interval", f"{_figure(low)} to {_figure(high)}"),
-        ("Rows of the eval pack", str(compiled.data.eval)),
-    ]
-    if isinstance(tuned, dict):
-        rows.append(("Mean score of the tuned model", _figure(tuned.get("value"))))
-    return _table(rows) + "\n\nThis is what the receipt in this folder says; see below for how to check it."
 
 
 def _load(facts: Facts) -> str:
@@ -181,7 +92,7 @@ def _load(facts: Facts) -> str:
     longest = facts.artifact.lock.generation.max_new_tokens
     return (
         "\n".join(["```python", *lines, "```"])
-        + "\n\nIt was evaluated greedily, one question at a time: "
+        + "\n\nIt was evaluated greedily: "
         + f"`do_sample=False, max_new_tokens={longest}`."
     )
 
@@ -202,7 +113,9 @@ def _verify(facts: Facts) -> str:
             "These files were made from the artifact and its base, and no receipt names them; "
             f"`kolm export {name}.kolm --to merged` makes them again:"
         )
-    return "\n\n".join([signed, command, told, _table([(escaped(n), f"`{d}`") for n, d in facts.files])])
+    return "\n\n".join(
+        [signed, command, told, table(("file", "SHA-256"), [(short(n), f"`{d}`") for n, d in facts.files])]
+    )
 
 
 def _limits(facts: Facts) -> str:
@@ -230,15 +143,3 @@ def _limits(facts: Facts) -> str:
             "kolm does not know whether the training data may be used or shared; ask the publisher.",
         ]
     )
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
-def _bullets(names: Sequence[str]) -> str:
-    return "\n".join(f"- {escaped(name)}" for name in names) or "- nothing"
-
-
-def _figure(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, (int, float)) else "not measured"

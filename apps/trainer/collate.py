@@ -41,26 +41,29 @@ class Encoder:
         self._literals = image_texts(processor, family)
         self._ends = end_tokens(processor.tokenizer, model_config)
         own = family.labels != "causal"
-        self._decoder = Decoder(processor, model_config, family, self._process) if own else None
+        self._decoder = Decoder(processor, model_config, family, self.process) if own else None
 
     def prompt(
         self, turns: Sequence[Turn], images: Sequence[Any], *, what: str = "the question"
     ) -> dict[str, Any]:
         """Encode turns up to where the assistant speaks; returns a batch of one. Raises DataError."""
-        self._check_sight(images, what=what)
-        self._check_texts(turns, what=what)
+        self.check(turns, images, what=what)
         with translated(f"{what}: the processor refuses it", hint=_REFUSED, error=DataError):
             if self._decoder:
                 return self._decoder.question(turns, images)
-            return self._process(self._render(turns, ask=True), images)
+            return self.process(self.render(turns, ask=True), images)
+
+    def check(self, turns: Sequence[Turn], images: Sequence[Any], *, what: str) -> None:
+        """Refuse what the model would read otherwise than it is meant. Raises DataError."""
+        self._check_sight(images, what=what)
+        self._check_texts(turns, what=what)
 
     def encode(self, example: Example, dataset: Dataset, config: VLMTrainConfig) -> Row:
         """Encode one example, its text shortened if it is too long, its response never.
 
         Raises DataError for a row that cannot be trained on.
         """
-        self._check_sight(example.images, what=f"row {example.id}")
-        self._check_texts(example.messages, what=f"row {example.id}")
+        self.check(example.messages, example.images, what=f"row {example.id}")
         images = [dataset.image(cid) for cid in example.images]
         if len(images) > config.max_images_per_example:
             raise DataError(
@@ -101,7 +104,7 @@ class Encoder:
             inputs, labels = self._decoder.answered(example.messages, images)
             self._check_inputs(example, inputs, images)
         else:
-            inputs = self._process(self._render(example.messages), images)
+            inputs = self.process(self.render(example.messages), images)
             self._check_inputs(example, inputs, images)
             labels = self._labels(example, images, inputs)
         if bool((labels == IGNORE).all()):
@@ -136,11 +139,11 @@ class Encoder:
         if count == len(example.messages):
             return len(whole)
         used = sum(isinstance(part, ImagePart) for turn in turns for part in turn.content)
-        text = self._render(turns, ask=ask)
-        ids = self._process(text, images[:used])["input_ids"][0].tolist()
+        text = self.render(turns, ask=ask)
+        ids = self.process(text, images[:used])["input_ids"][0].tolist()
         if ids == whole[: len(ids)]:
             return len(ids)
-        if self._render(example.messages).startswith(text):
+        if self.render(example.messages).startswith(text):
             if (found := self._boundary(text, images, used, whole)) is not None:
                 return found
             raise DataError(
@@ -160,7 +163,7 @@ class Encoder:
         """
         if used == len(images) or not isinstance(place := getattr(self.processor, "image_token", None), str):
             return None
-        ids = self._process(text + place * (len(images) - used), images)["input_ids"][0].tolist()
+        ids = self.process(text + place * (len(images) - used), images)["input_ids"][0].tolist()
         common = next(i for i, (a, b) in enumerate(zip([*ids, -1], [*whole, -2], strict=False)) if a != b)
         return common if common < len(ids) and ids[common] == self._image_token() else None
 
@@ -234,7 +237,8 @@ class Encoder:
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
-    def _render(self, turns: Sequence[Turn], *, ask: bool = False) -> str:
+    def render(self, turns: Sequence[Turn], *, ask: bool = False) -> str:
+        """Write a conversation as the chat template has it; `ask` opens the assistant's turn."""
         messages = [
             {
                 "role": turn.role,
@@ -252,9 +256,10 @@ class Encoder:
         render = (source or self.processor.tokenizer).apply_chat_template
         return str(render(messages, tokenize=False, add_generation_prompt=ask, date_string=TODAY))
 
-    def _process(self, text: str, images: Sequence[Any]) -> dict[str, Any]:
-        options: dict[str, Any] = {"images": [list(images)]} if images else {}
+    def process(self, text: str, *images: Sequence[Any]) -> dict[str, Any]:
+        """Encode one text with its images, or as many times as there are images of it -> a batch."""
+        options: dict[str, Any] = {"images": [list(shown) for shown in images]} if any(images) else {}
         begin = getattr(self.processor.tokenizer, "bos_token", None)
         if self.family.sees_images and begin and text.startswith(begin):
             options["add_special_tokens"] = False  # the template has written it already
-        return dict(self.processor(text=[text], **options, return_tensors="pt"))
+        return dict(self.processor(text=[text] * len(images), **options, return_tensors="pt"))

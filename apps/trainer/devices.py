@@ -1,6 +1,7 @@
 """What torch sees of this machine."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,14 @@ def describe_devices() -> Devices:
         capability=str(torch.backends.cpu.get_cpu_capability()),
         threads=torch.get_num_threads(),
     )
+
+
+def running_on(device: str) -> dict[str, Any]:
+    """Return what a model on this device runs on, in the members that a receipt's `environment` has."""
+    import torch
+
+    return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }

@@ -53,7 +53,7 @@ def open_draft(loaded: LoadedSpec) -> Draft:
             notes.append("no weights at hand: sizes are those of config.json")
         encoder = None
         try:
-            encoder = _encoder(job, model)
+            encoder = encoder_of(job, model)
         except TrainError as err:
             notes.append(f"its rows cannot be encoded here: {err.message}")
         return Draft(job, model, True, encoder, tuple(notes))
@@ -64,8 +64,8 @@ def open_draft(loaded: LoadedSpec) -> Draft:
     return Draft(job, model, False, None, tuple(notes))
 
 
-def _encoder(job: Job, model: Any) -> Encoder:
-    """Load what encodes rows. Raises TrainError."""
+def encoder_of(job: Job, model: Any) -> Encoder:
+    """Load what encodes the rows of a job. Raises TrainError."""
     limits = job.loaded.spec.processor
     processor = load_processor(job.base, min_pixels=limits.min_pixels, max_pixels=limits.max_pixels)
     return Encoder(processor, model.config, job.base.family)

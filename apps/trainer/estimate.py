@@ -69,31 +69,46 @@ def packed_weights(draft: Draft) -> Packed:
 
 def estimate_of(draft: Draft, stage: Stage | None, train: Survey) -> Estimate:
     """Predict memory and time of training on the rows of a survey, of which there must be one."""
-    config, family = draft.config, draft.job.base.family
-    device = device_of(config)
+    config = draft.config
     rehearse = rehearsing(draft.job.plan, config, stage, train.longest)
     plain, checkpointed = rehearse(False), rehearse(True)
-    rows_bytes = min(train.size_bytes, CACHE_BYTES)
-    on_cpu = device == "cpu"
-    peaks = [
-        memory.on_cpu(each, rows_bytes=rows_bytes) if on_cpu else memory.on_gpu(each)
-        for each in (plain, checkpointed)
-    ]
     chosen = checkpointed if config.gradient_checkpointing else plain
-    rate = rates.rate_of(device, "bfloat16" if config.bf16 else draft.job.plan.dtype)
-    found = rates.correction(family.name, rate)
+    rate, found = _pace(draft)
     factor = found or rates.Correction(time=1.0, memory=1.0)
     return Estimate(
         extent=chosen.extent,
         device=rate.device,
-        plain=peaks[0],
-        checkpointed=peaks[1],
+        plain=_peak(plain, config, train),
+        checkpointed=_peak(checkpointed, config, train),
         checkpointing=config.gradient_checkpointing,
         memory_factor=factor.memory,
         steps=count_steps(train.rows, config),
         step_s=rate.seconds(_step_work(chosen.work, train, config)) * factor.time,
         measured=found is not None,
     )
+
+
+def expected(draft: Draft, stage: Stage | None, train: Survey) -> tuple[int, float]:
+    """Return the peak in bytes and the seconds of a step, for the one way in which it will be trained."""
+    config = draft.config
+    run = rehearsing(draft.job.plan, config, stage, train.longest)(config.gradient_checkpointing)
+    rate, found = _pace(draft)
+    factor = found or rates.Correction(time=1.0, memory=1.0)
+    step_s = rate.seconds(_step_work(run.work, train, config)) * factor.time
+    return round(_peak(run, config, train).total_bytes * factor.memory), step_s
+
+
+def _pace(draft: Draft) -> tuple[rates.Rate, rates.Correction | None]:
+    """Return how fast the device of a draft is, and what real steps of its family said."""
+    config = draft.config
+    rate = rates.rate_of(device_of(config), "bfloat16" if config.bf16 else draft.job.plan.dtype)
+    return rate, rates.correction(draft.job.base.family.name, rate)
+
+
+def _peak(run: Rehearsal, config: VLMTrainConfig, train: Survey) -> Memory:
+    if device_of(config) == "cpu":
+        return memory.on_cpu(run, rows_bytes=min(train.size_bytes, CACHE_BYTES))
+    return memory.on_gpu(run)
 
 
 def rehearsing(

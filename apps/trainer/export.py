@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import Image
+
 from apps.trainer.bases import PROCESSOR_FILES, Base, noted_folder, recall_base
 from apps.trainer.card import Facts, Form, model_card
 from apps.trainer.collate import Encoder
@@ -19,23 +21,25 @@ from apps.trainer.decoders import continued
 from apps.trainer.families import families
 from apps.trainer.foreign import translated
 from apps.trainer.load import load_model
+from apps.trainer.pair import unpack
 from apps.trainer.probe import MERGED, Probe, ask, difference, free_memory, merge
 from apps.trainer.processor import load_processor
 from apps.trainer.reopen import check_loaded, open_trained
-from apps.trainer.run import unpack
 from kolm.artifact import Artifact, check_members
-from kolm.cid import sha256_hex_of_file
+from kolm.cid import CID, sha256_hex_of_file
 from kolm.errors import ArtifactError, EvalError, SpecError, StorageError, VerificationError
 from kolm.files import new_folder, read_bytes, write_atomic
-from kolm.pack import pack_from_members
+from kolm.pack import EvalPack, pack_from_members
 from kolm.predicates import CompilePredicate
 from kolm.receipt import MAX_BYTES, Receipt
+from kolm.report.facts import compile_statement
 from kolm.spec import VLMTrainConfig
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _ASKED = 4  # rows of the eval pack that the adapted and the exported model are compared on
+_STAND_IN = (224, 224)  # size of the grey picture shown for one that the pack withholds
 _ENDS = 8  # last positions of each question whose logits are compared
 
 
@@ -125,10 +129,7 @@ def _receipt_of(
             check="E_SUBJECT_MISMATCH",
             hint="name the artifact's own receipt with --receipt",
         )
-    found = [s.predicate for s in receipt.unverified() if isinstance(s.predicate, CompilePredicate)]
-    if len(found) != 1:
-        raise VerificationError(f"{place} does not say how it was compiled", check="E_CHAIN_STAGES")
-    return data, found[0]
+    return data, compile_statement(receipt)
 
 
 def _write_adapter(source: _Source, draft: Path) -> Exported:
@@ -203,9 +204,14 @@ def _questions(artifact: Artifact, base: Base, model_config: Any) -> list[dict[s
     pack = pack_from_members(artifact.read)
     batches = []
     for row in pack.rows[:_ASKED]:
-        inputs = encoder.prompt(row.turns, [pack.image(cid) for cid in row.images])
+        inputs = encoder.prompt(row.turns, [_picture(pack, cid) for cid in row.images])
         batches.append(continued(inputs, _ENDS))
     return batches
+
+
+def _picture(pack: EvalPack, cid: CID) -> Any:
+    """Open a picture of the pack; a grey one stands in for one withheld: both models are shown the same."""
+    return Image.new("RGB", _STAND_IN, (128, 128, 128)) if cid in pack.missing else pack.image(cid)
 
 
 def _save(model: Any, base: Base, draft: Path) -> None:

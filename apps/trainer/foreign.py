@@ -16,8 +16,13 @@ def quiet() -> Iterator[None]:
     """Silence transformers' and peft's progress bars and advice; errors still reach the caller."""
     from transformers.utils import logging as voice
 
-    level, bars = voice.get_verbosity(), voice.is_progress_bar_enabled()
-    voice.set_verbosity_error()
+    bars = voice.is_progress_bar_enabled()
+    handlers = [(handler, handler.level) for handler in logging.getLogger("transformers").handlers]
+    for (
+        handler,
+        before,
+    ) in handlers:  # a logger's own level empties the caches of all
+        handler.setLevel(max(before, logging.ERROR))
     voice.disable_progress_bar()
     try:
         with warnings.catch_warnings():
@@ -27,7 +32,8 @@ def quiet() -> Iterator[None]:
             )
             yield
     finally:
-        voice.set_verbosity(level)
+        for handler, before in handlers:
+            handler.setLevel(before)
         if bars:
             voice.enable_progress_bar()
 

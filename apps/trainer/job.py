@@ -15,10 +15,13 @@ from typing import Any
 from apps.trainer import steps
 from apps.trainer.bases import PROCESSOR_FILES, Base, find_base, remember_base
 from apps.trainer.collate import Encoder
+from apps.trainer.devices import running_on
 from apps.trainer.generate import LoadedModel, open_model
+from apps.trainer.groups import ROWS_AT_ONCE
 from apps.trainer.load import device_of, meta_model, model_to_plan
 from apps.trainer.plan import Plan, plan_for
 from apps.trainer.processor import load_processor
+from apps.trainer.questions import Encodings
 from apps.trainer.vlm import TrainResult, VLMTrainer
 from kolm import __version__
 from kolm.dataset import Dataset
@@ -58,6 +61,12 @@ class Job:
                 message=f"{base.family.name} {sized}; pixel limits have no effect",
                 hint="remove the section",
             )
+        if base.family.batches == "alone" and spec.generation.batch not in ("auto", 1):
+            raise loaded.error(
+                "generation.batch",
+                message=f"{base.family.name} was not shown to give the same answers in batches",
+                hint="remove it: questions are asked one at a time",
+            )
         return cls(loaded, base, plan_for(model_to_plan(base, spec.train), base.family, spec.train))
 
     def check_pack(self, pack: EvalPack) -> None:
@@ -95,6 +104,14 @@ class Job:
     def target_parameters(self) -> list[str]:
         """Full names of the 3-D expert parameters that get LoRA factors."""
         return sorted(self.plan.target_parameters)
+
+    @property
+    def batch(self) -> int:
+        """Most questions asked at once that the spec and the base's family allow."""
+        if self.base.family.batches == "alone":
+            return 1
+        wanted = self.loaded.spec.generation.batch
+        return ROWS_AT_ONCE if wanted == "auto" else wanted
 
     @property
     def cost(self) -> dict[str, int]:
@@ -159,6 +176,12 @@ class Job:
             name: version(name) for name in sorted(packages)
         }
 
+    def predict(self, dataset: Dataset) -> dict[str, int | None]:
+        """Return `{peak_bytes, step_ns}` as the plan has them, None where it has not."""
+        from apps.trainer.prediction import predict  # which works on jobs itself
+
+        return predict(self, dataset)
+
     def train(
         self,
         dataset: Dataset,
@@ -183,12 +206,17 @@ class Job:
 
     def open_base(self) -> LoadedModel:
         """Load the base alone, to be asked."""
-        return open_model(self.base, self.loaded.spec.train, **self._pixels)
+        return open_model(self.base, self.loaded.spec.train, encodings=self._encodings, **self._pixels)
 
     def open_tuned(self, adapter: Path, manifest: ModuleManifest) -> LoadedModel:
         """Load the base with the adapter as it was saved, to be asked."""
         return open_model(
-            self.base, self.loaded.spec.train, trained=adapter, manifest=manifest, **self._pixels
+            self.base,
+            self.loaded.spec.train,
+            trained=adapter,
+            manifest=manifest,
+            encodings=self._encodings,
+            **self._pixels,
         )
 
     def train_block(self, result: TrainResult) -> dict[str, Any]:
@@ -227,16 +255,11 @@ class Job:
 
     def environment(self) -> dict[str, Any]:
         """What this ran on, as observed."""
-        import torch
-
-        device = device_of(self.loaded.spec.train)
         return {
             "versions": self.versions(),
             "platform": platform.platform(),
             "host": socket.gethostname(),
-            "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-            "threads": torch.get_num_threads(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            **running_on(device_of(self.loaded.spec.train)),
             "image_backend": self.processor["backend"],
         }
 
@@ -249,6 +272,11 @@ class Job:
             return int(torch.cuda.max_memory_allocated(device))
         unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): kilobytes on Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    @cached_property
+    def _encodings(self) -> Encodings:
+        """What both models are asked is encoded once."""
+        return Encodings()
 
     @property
     def _pixels(self) -> dict[str, int | None]:

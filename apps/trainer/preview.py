@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +15,16 @@ from apps.trainer.rehearsal import Stage
 from apps.trainer.saved import SavedSize, saved_size
 from apps.trainer.schedule import check_warm_up
 from apps.trainer.survey import Refusal, Spread, Survey, refused_questions, survey
+from kolm.canonical import round6
 from kolm.globs import summarise
 from kolm.inputs import Inputs
+from kolm.intervals import detectable_gain
 from kolm.names import plain_name
+from kolm.pack import EvalPack
 from kolm.spec import VLMTrainConfig
+
+DISCORDANT = 0.2
+"""Share of the eval rows that only one of base and tuned model is taken to answer right."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,30 @@ class RowsSeen:
 
 
 @dataclass(frozen=True)
+class Detectable:
+    """The smallest gain over the base that some eval rows show; None where they are too few for any."""
+
+    rows: int
+    gain: float | None
+
+    @classmethod
+    def of(cls, rows: int) -> "Detectable":
+        """Say what so many rows can show (specs/formats/kscore.md 5.7)."""
+        gain = detectable_gain(rows, discordant=DISCORDANT)
+        return cls(rows, None if gain is None else round6(gain))
+
+
+@dataclass(frozen=True)
+class DetectableGain:
+    """What the eval pack can show at all, by McNemar's test at 5 %, in 80 of 100 runs."""
+
+    discordant: float
+    """Share of the rows that one of the two models alone is taken to answer right."""
+    pack: Detectable
+    slices: Mapping[str, Detectable]
+
+
+@dataclass(frozen=True)
 class Preview:
     """Everything that `kolm plan` says."""
 
@@ -91,8 +122,9 @@ class Preview:
     """None when no row can be encoded."""
     rows: RowsSeen | None
     """None when the base's processor cannot be loaded here."""
-    image_overlaps: int
-    text_overlaps: int
+    detectable: DetectableGain
+    leaks: Mapping[str, int]
+    """What is both trained on and evaluated on, counted (`kolm.leaks.Leaks.counts`)."""
     resolved: Mapping[str, Any]
     """What the settings that the spec leaves open became."""
 
@@ -125,10 +157,16 @@ def preview(draft: Draft, inputs: Inputs) -> Preview:
         servable_why=_why(job.plan, draft.config),
         estimate=estimate_of(draft, stage, seen[0]) if seen and seen[0].rows else None,
         rows=_rows_seen(draft, inputs, seen) if seen else None,
-        image_overlaps=inputs.overlaps,
-        text_overlaps=inputs.text_overlaps,
+        detectable=_detectable(inputs.pack),
+        leaks=inputs.leaks.counts(),
         resolved=job.resolved,
     )
+
+
+def _detectable(pack: EvalPack) -> DetectableGain:
+    sizes = Counter(row.slice for row in pack.rows)
+    slices = {name: Detectable.of(sizes[name]) for name in sorted(pack.slices)}
+    return DetectableGain(DISCORDANT, Detectable.of(len(pack.rows)), slices)
 
 
 def _route(draft: Draft) -> Route:

@@ -3,23 +3,20 @@
 import csv
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.trainer.bases import recall_base
-from apps.trainer.generate import LoadedModel, open_model
-from kolm.artifact import Artifact, Role, check_members
+from apps.trainer.generate import LoadedModel
+from apps.trainer.pair import ModelPair
+from kolm.artifact import Artifact, check_members
 from kolm.errors import DataError
-from kolm.files import AtomicFile, write_atomic
+from kolm.files import write_atomic
 from kolm.gallery import Gallery
 from kolm.pairs import Refusal, aliased, read_records, told
 from kolm.rows import ImagePart, Part, TextPart, Turn, check_text, refused
-from kolm.spec import VLMTrainConfig
 
 
 class CompiledModel:
@@ -51,15 +48,9 @@ class CompiledModel:
         """
         opened = Artifact.open(Path(artifact))
         check_members(opened)
-        identity = opened.manifest.base.model_dump()
-        found = recall_base(identity, directory=base, trust=trust_code)
-        config = VLMTrainConfig.model_validate(opened.lock.config)
-        pixels = opened.lock.processor.model_dump(include={"min_pixels", "max_pixels"})
-        with tempfile.TemporaryDirectory(prefix="kolm-") as folder:
-            trained = unpack(opened, Path(folder), roles=("adapter", "weights"))
-            model = open_model(found, config, trained=trained, manifest=opened.modules, **pixels)
-            longest = max_new_tokens or opened.lock.generation.max_new_tokens
-            yield cls(model, max_new_tokens=longest)
+        longest = max_new_tokens or opened.lock.generation.max_new_tokens
+        with ModelPair.open(opened, base=base, trust_code=trust_code) as pair:
+            yield cls(pair.open_tuned(), max_new_tokens=longest)
 
     @property
     def sees_images(self) -> bool:
@@ -77,20 +68,6 @@ class CompiledModel:
         content: tuple[Part, ...] = (*(ImagePart(cid) for cid in cids), asked)
         pictures = [gallery.image(cid) for cid in cids]
         return self._model.ask([Turn("user", content)], pictures, max_new_tokens=self._max_new_tokens).text
-
-
-def unpack(artifact: Artifact, folder: Path, *, roles: Sequence[Role]) -> Path:
-    """Write the members with these roles into `folder`, by their last name, and return it.
-
-    Members of any size are copied piece by piece. Raises ArtifactError, StorageError.
-    """
-    for name in artifact.members(*roles):
-        with (
-            artifact.container.open_member(name) as member,
-            AtomicFile(folder / Path(name).name) as file,
-        ):
-            shutil.copyfileobj(member, file, 1 << 20)
-    return folder
 
 
 def answer_table(model: CompiledModel, rows: Path, *, out: Path) -> int:

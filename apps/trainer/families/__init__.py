@@ -85,6 +85,9 @@ class Family:
     puts it there."""
     needs: tuple[str, ...] = ()
     """Packages without which its processor or tower does not load, such as `torchvision`."""
+    batches: Literal["alone", "equal", "padded"] = "alone"
+    """Which questions may be asked at once without changing an answer, as tests found: `alone` none, `equal`
+    those whose inputs have the same shapes, `padded` also those of other lengths, padded on the left."""
     pixel_limits: bool = False
     """Whether the image processor scales to `min_pixels` and `max_pixels`; the others have one fixed size."""
 

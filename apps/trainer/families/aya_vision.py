@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2505.08751", "arXiv:2304.08485"),
     image_cost=tiles(shuffled("downsample_factor")),
     image_texts=("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>"),
+    batches="padded",
 )

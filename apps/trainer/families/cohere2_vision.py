@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=tiles(shuffled("downsample_factor")),
     image_texts=("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>"),
     needs=("torchvision",),
+    batches="padded",
 )

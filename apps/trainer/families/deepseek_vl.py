@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2403.05525", "arXiv:2304.08485"),
     image_cost=tiles(shuffled(1)),
     image_texts=("<image_placeholder>",),
+    batches="padded",
 )

@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=tiles(shuffled(1)),
     required_inputs=("high_res_pixel_values",),
     image_texts=("<image_placeholder>",),
+    batches="padded",
 )

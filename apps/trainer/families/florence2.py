@@ -27,4 +27,5 @@ FAMILY = Family(
     stands_for={"o_proj": ("out_proj",), "up_proj": ("fc1",), "down_proj": ("fc2",)},
     image_texts=("<image>",),
     labels="decoder",
+    batches="padded",
 )

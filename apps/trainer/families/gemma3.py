@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=tiles(fixed("mm_tokens_per_image")),
     required_inputs=("token_type_ids",),
     image_texts=("<start_of_image>", "<image_soft_token>", "<end_of_image>"),
+    batches="padded",
 )

@@ -29,4 +29,5 @@ FAMILY = Family(
     image_cost=image_cost,
     required_inputs=("image_position_ids", "mm_token_type_ids"),
     image_texts=("<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>", "<|video|>"),
+    batches="padded",
 )

@@ -24,4 +24,5 @@ FAMILY = Family(
         "<|end_of_video|>",
     ),
     pixel_limits=True,
+    batches="padded",
 )

@@ -23,4 +23,5 @@ FAMILY = Family(
         "<|end_of_video|>",
     ),
     pixel_limits=True,
+    batches="padded",
 )

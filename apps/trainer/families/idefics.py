@@ -16,4 +16,5 @@ FAMILY = Family(
     required_inputs=("image_attention_mask",),
     image_texts=("<image>", "<fake_token_around_image>"),
     mixes_text=False,
+    batches="padded",
 )

@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=tiles(fixed("perceiver_config.resampler_n_latents")),
     required_inputs=("pixel_attention_mask",),
     image_texts=("<image>", "<fake_token_around_image>"),
+    batches="padded",
 )

@@ -18,4 +18,5 @@ FAMILY = Family(
     image_cost=tiles(shuffled("scale_factor")),
     required_inputs=("pixel_attention_mask",),
     image_texts=("<image>", "<fake_token_around_image>", "<global-img>", *TILES),
+    batches="padded",
 )

@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2312.14238", "arXiv:2508.18265", "arXiv:2304.08485"),
     image_cost=tiles(ratio("downsample_ratio")),
     image_texts=("<img>", "</img>", "<IMG_CONTEXT>"),
+    batches="padded",
 )

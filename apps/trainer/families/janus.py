@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2410.13848", "arXiv:2501.17811", "arXiv:2304.08485"),
     image_cost=tiles(shuffled(1)),
     image_texts=("<image_placeholder>", "<begin_of_image>", "<end_of_image>"),
+    batches="padded",
 )

@@ -21,4 +21,5 @@ FAMILY = Family(
     required_inputs=("image_grid_thw",),
     image_texts=("<|media_begin|>", "<|media_content|>", "<|media_pad|>", "<|media_end|>"),
     needs=("torchvision",),
+    batches="padded",
 )

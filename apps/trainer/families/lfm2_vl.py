@@ -17,4 +17,5 @@ FAMILY = Family(
     required_inputs=("spatial_shapes", "pixel_attention_mask"),
     image_texts=("<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>"),
     needs=("torchvision",),
+    batches="padded",
 )

@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=image_sizes("spatial_merge_size"),
     required_inputs=("image_sizes",),
     image_texts=("<|image_pad|>", "<|vision_pad|>", "<|vision_end|>"),
+    batches="padded",
 )

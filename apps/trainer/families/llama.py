@@ -17,4 +17,5 @@ FAMILY = Family(
     papers=("arXiv:2302.13971", "arXiv:2407.21783"),
     trainer="text",
     loader="AutoModelForCausalLM",
+    batches="padded",
 )

@@ -22,4 +22,5 @@ FAMILY = Family(
         "<|tile_y_separator|>",
     ),
     needs=("torchvision",),
+    batches="padded",
 )

@@ -32,4 +32,5 @@ FAMILY = Family(
     papers=("arXiv:2304.08485", "arXiv:2310.03744"),
     image_cost=image_cost,
     image_texts=("<image>", "[IMG]", "[IMG_BREAK]", "[IMG_END]"),
+    batches="padded",
 )

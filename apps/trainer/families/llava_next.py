@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2310.03744", "arXiv:2304.08485"),
     image_cost=anyres,
     required_inputs=("image_sizes",),
+    batches="padded",
 )

@@ -45,4 +45,5 @@ FAMILY = Family(
     papers=("arXiv:2408.03326", "arXiv:2304.08485"),
     image_cost=image_cost,
     required_inputs=("image_sizes",),
+    batches="padded",
 )

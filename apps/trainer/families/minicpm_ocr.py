@@ -10,4 +10,5 @@ FAMILY = replace(
     model_types=("minicpm_ocr",),
     ids=("minicpm-ocr",),
     needs=("torchvision",),
+    batches="alone",
 )

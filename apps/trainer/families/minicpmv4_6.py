@@ -34,4 +34,5 @@ FAMILY = Family(
     },
     required_inputs=("target_sizes",),
     image_texts=("<image>", "</image>", "<slice>", "</slice>", "<image_id>", "</image_id>"),
+    batches="padded",
 )

@@ -10,4 +10,5 @@ FAMILY = replace(
     model_types=("minicpmv4_7",),
     ids=(r"minicpm-v-4[._]7",),
     required_inputs=("mm_token_type_ids", "target_sizes"),
+    batches="alone",
 )

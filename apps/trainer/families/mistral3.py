@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=image_sizes("spatial_merge_size"),
     required_inputs=("image_sizes",),
     image_texts=("[IMG]", "[IMG_BREAK]", "[IMG_END]"),
+    batches="padded",
 )

@@ -16,4 +16,5 @@ FAMILY = Family(
     required_inputs=("aspect_ratio_ids", "aspect_ratio_mask", "cross_attention_mask"),
     image_texts=("<|image|>",),
     mixes_text=False,
+    batches="padded",
 )

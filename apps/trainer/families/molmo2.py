@@ -29,4 +29,5 @@ FAMILY = Family(
     required_inputs=("image_token_pooling", "image_grids", "image_num_crops", "mm_token_type_ids"),
     image_texts=("<|image|>", "<im_patch>", "<im_start>", "<im_end>", "<im_col>", "<low_res_im_start>"),
     needs=("torchvision",),
+    batches="padded",
 )

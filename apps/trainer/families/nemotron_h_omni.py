@@ -30,4 +30,5 @@ FAMILY = Family(
     required_inputs=("image_grid_hw",),
     image_texts=("<image>", "<img>", "</img>"),
     needs=("torchvision",),
+    batches="padded",
 )

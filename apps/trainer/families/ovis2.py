@@ -14,4 +14,5 @@ FAMILY = Family(
     papers=("arXiv:2405.20797", "arXiv:2304.08485"),
     image_cost=tiles(shuffled("vision_config.hidden_stride")),
     image_texts=("<image>", "<IMG_START>", "<IMG_ATOM>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"),
+    batches="padded",
 )

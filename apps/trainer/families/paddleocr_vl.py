@@ -16,4 +16,5 @@ FAMILY = Family(
     required_inputs=("mm_token_type_ids", "image_grid_thw"),
     image_texts=("<|IMAGE_PLACEHOLDER|>", "<|IMAGE_START|>", "<|IMAGE_END|>"),
     pixel_limits=True,
+    batches="padded",
 )

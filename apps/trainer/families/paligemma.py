@@ -15,4 +15,5 @@ FAMILY = Family(
     image_cost=tiles(shuffled(1)),
     required_inputs=("token_type_ids",),
     image_texts=("<image>",),
+    batches="padded",
 )

@@ -46,4 +46,5 @@ FAMILY = Family(
     required_inputs=("image_pixel_values", "image_sizes", "image_attention_mask"),
     image_texts=("<|image|>", "<|audio|>", "<|endoftext10|>", "<|endoftext11|>"),
     needs=("torchvision",),
+    batches="padded",
 )

@@ -15,4 +15,5 @@ FAMILY = Family(
     papers=("arXiv:2407.10671", "arXiv:2412.15115"),
     trainer="text",
     loader="AutoModelForCausalLM",
+    batches="padded",
 )

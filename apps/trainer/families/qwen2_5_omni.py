@@ -19,4 +19,5 @@ FAMILY = Family(
     required_inputs=("image_grid_thw",),
     image_texts=("<|vision_bos|>", "<|vision_eos|>", "<|IMAGE|>", "<|VIDEO|>", "<|AUDIO|>"),
     pixel_limits=True,
+    batches="padded",
 )

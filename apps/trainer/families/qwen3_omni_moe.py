@@ -19,4 +19,5 @@ FAMILY = Family(
     required_inputs=("image_grid_thw",),
     image_texts=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|audio_pad|>"),
     pixel_limits=True,
+    batches="padded",
 )

@@ -16,4 +16,5 @@ FAMILY = Family(
     required_inputs=("mm_token_type_ids", "image_grid_thw"),
     image_texts=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
     pixel_limits=True,
+    batches="padded",
 )

@@ -16,4 +16,5 @@ FAMILY = Family(
     image_texts=("<start_of_image>", "<image_soft_token>", "<end_of_image>"),
     image_place="<start_of_image>",
     labels="decoder",
+    batches="padded",
 )

@@ -29,4 +29,5 @@ FAMILY = Family(
     image_cost=image_cost,
     required_inputs=("image_grid_thw", "image_merge_sizes"),
     pixel_limits=True,
+    batches="padded",
 )

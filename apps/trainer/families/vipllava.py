@@ -13,4 +13,5 @@ FAMILY = Family(
     head=("lm_head",),
     papers=("arXiv:2312.00784", "arXiv:2304.08485"),
     image_cost=tiles(shuffled(1)),
+    batches="padded",
 )

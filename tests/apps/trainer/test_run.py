@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.trainer.run import CompiledModel, answer_table, unpack
-from kolm.artifact import Artifact
+from apps.trainer.run import CompiledModel, answer_table
 from kolm.container import Container, write_container
 from kolm.errors import DataError, VerificationError
 from tests.bundles import make_bundle
@@ -113,11 +112,3 @@ def test_members_that_the_manifest_does_not_list_are_never_loaded(tmp_path: Path
     with pytest.raises(VerificationError) as caught, CompiledModel.open(tmp_path / "changed.kolm"):
         pytest.fail("it must not open")
     assert caught.value.check == "E_MEMBER_DIGEST"
-
-
-def test_members_of_any_size_are_unpacked_as_they_are(tmp_path: Path):
-    artifact = Artifact.open(make_bundle(tmp_path, rows=2).artifact_path)
-    (tmp_path / "folder").mkdir()
-    unpack(artifact, tmp_path / "folder", roles=("adapter", "weights"))
-    held = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
-    assert held == {Path(name).name: artifact.read(name) for name in artifact.members("adapter")}
