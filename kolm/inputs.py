@@ -5,26 +5,40 @@ from dataclasses import dataclass
 
 from kolm.dataset import Dataset, Example, load_dataset, set_document, split_dataset
 from kolm.errors import DataError
-from kolm.leaks import exact_overlaps, text_overlaps
+from kolm.leaks import Leaks, exact_overlaps, near_duplicates, shared_groups, text_overlaps
 from kolm.metrics import get_metric
 from kolm.pack import EvalPack, PackRow, load_pack
+from kolm.review import NOTHING_REVIEWED, Review, read_review
 from kolm.spec import LoadedSpec
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Everything a compile reads, checked before anything is trained."""
+class Sets:
+    """The rows of a spec: what is trained on, and what is evaluated on."""
 
     dataset: Dataset
     validation: Dataset | None
     pack: EvalPack
+
+    @property
+    def trained_on(self) -> list[Dataset]:
+        """Training rows and, where there are any, validation rows: their loss chooses the weights."""
+        return [self.dataset, *([self.validation] if self.validation else [])]
+
+    @property
+    def examples(self) -> list[Example]:
+        """Every row that is trained on."""
+        return [example for dataset in self.trained_on for example in dataset.examples]
+
+
+@dataclass(frozen=True)
+class Inputs(Sets):
+    """Everything a compile reads, checked before anything is trained."""
+
     metrics: dict[str, str]
     """Metric id of each slice."""
     set_document: bytes
-    overlaps: int
-    """Pictures that are both trained on and evaluated on."""
-    text_overlaps: int
-    """Eval rows without pictures whose question is trained on, word for word."""
+    leaks: Leaks
 
 
 def read_inputs(loaded: LoadedSpec, *, sees_images: bool) -> Inputs:
@@ -32,30 +46,50 @@ def read_inputs(loaded: LoadedSpec, *, sees_images: bool) -> Inputs:
 
     Raises DataError, also for images that a text-only base would not see; SpecError.
     """
-    data, root = loaded.spec.data, loaded.root
-    pack = load_pack(root / data.eval)
+    review = _review(loaded)
+    pack = load_pack(loaded.root / loaded.spec.data.eval)
     metrics = _metrics(loaded, pack)
-    _check_pictures(pack, sees_images=sees_images)
+    check_pictures(pack, sees_images=sees_images)
+    sets = _sets(loaded, pack)
+    if not sees_images:
+        _refuse_images(sets.examples, what="rows")
+    document = set_document(sets.dataset, validation=sets.validation)
+    leaks = _leaks(sets, document, review)
+    return Inputs(sets.dataset, sets.validation, pack, metrics, document, leaks)
+
+
+def read_leaks(loaded: LoadedSpec) -> tuple[Sets, Leaks]:
+    """Read the rows of a spec and find what is in both, without asking what its base is. Raises DataError."""
+    review = _review(loaded)
+    sets = _sets(loaded, load_pack(loaded.root / loaded.spec.data.eval))
+    return sets, _leaks(sets, set_document(sets.dataset, validation=sets.validation), review)
+
+
+def _sets(loaded: LoadedSpec, pack: EvalPack) -> Sets:
+    data, root = loaded.spec.data, loaded.root
     dataset = load_dataset(data.train, root=root)
     validation = load_dataset(data.validation, root=root) if data.validation else None
     if data.split:
         dataset, validation = split_dataset(dataset, fraction=data.split.validation)
-    examples = (*dataset.examples, *(validation.examples if validation else ()))
-    if not sees_images:
-        _refuse_images(examples, what="rows")
-    document = set_document(dataset, validation=validation)
-    return Inputs(
-        dataset,
-        validation,
-        pack,
-        metrics,
-        document,
-        overlaps=len(exact_overlaps(document, pack)),
-        text_overlaps=len(text_overlaps(examples, pack)),
+    return Sets(dataset, validation, pack)
+
+
+def _review(loaded: LoadedSpec) -> Review:
+    reviewed = loaded.spec.data.reviewed
+    return read_review(loaded.root / reviewed) if reviewed else NOTHING_REVIEWED
+
+
+def _leaks(sets: Sets, document: bytes, review: Review) -> Leaks:
+    return Leaks(
+        overlaps=tuple(exact_overlaps(document, sets.pack)),
+        groups=tuple(shared_groups(document, sets.pack)),
+        texts=tuple(text_overlaps(sets.examples, sets.pack)),
+        near=tuple(near_duplicates(sets.trained_on, sets.pack)),
+        review=review,
     )
 
 
-def _check_pictures(pack: EvalPack, *, sees_images: bool) -> None:
+def check_pictures(pack: EvalPack, *, sees_images: bool) -> None:
     """Refuse a pack that says nothing about what its model sees. Raises DataError."""
     if not sees_images:
         _refuse_images(pack.rows, what="eval rows")

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from kolm.errors import DataError, SpecError
-from kolm.inputs import Inputs, read_inputs
+from kolm.inputs import Inputs, read_inputs, read_leaks
 from kolm.spec import load_spec
+from tests.lookalikes import cropped, jpeg, sheet
 from tests.pictures import png_of
 
 SPEC = """\
@@ -46,7 +47,7 @@ def inputs(
 def test_a_base_that_sees_images_takes_rows_of_both_kinds(tmp_path: Path) -> None:
     read = inputs(tmp_path, train=[SHOWN, TOLD], held=[OTHER], asked=[SHOWN, TOLD], sees_images=True)
     assert (read.dataset.count, read.validation and read.validation.count) == (2, 1)
-    assert (read.overlaps, read.text_overlaps) == (1, 1)
+    assert (len(read.leaks.overlaps), len(read.leaks.texts)) == (1, 1)
 
 
 def test_a_base_that_sees_images_is_not_judged_on_text_alone(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_base_that_sees_images_is_not_judged_on_text_alone(tmp_path: Path) -> 
 
 def test_a_text_only_base_takes_rows_of_text(tmp_path: Path) -> None:
     read = inputs(tmp_path, train=[TOLD], held=[OTHER], asked=[OTHER], sees_images=False)
-    assert (read.overlaps, read.text_overlaps) == (0, 1), "validation rows count as trained on"
+    assert (len(read.leaks.overlaps), len(read.leaks.texts)) == (0, 1), "validation rows count as trained on"
 
 
 @pytest.mark.parametrize("place", ["train", "held", "asked"])
@@ -72,3 +73,59 @@ def test_a_metric_for_a_slice_that_the_pack_lacks(tmp_path: Path) -> None:
     spec.write_text(SPEC.replace("{min_accuracy: 0.5}", "{min_accuracy: 0.5, metric: {some: exact@1}}"))
     with pytest.raises(SpecError, match="no slice `some`"):
         read_inputs(load_spec(spec), sees_images=False)
+
+
+def lookalikes(folder: Path, *lines: dict[str, str]) -> Path:
+    """Write a task whose eval pictures are copies of what is trained on, and a reviewed list."""
+    for number in range(3):
+        sheet(number).save(folder / f"{number}.png")
+    jpeg(sheet(0)).save(folder / "jpeg.png")
+    cropped(sheet(1)).save(folder / "crop.png")
+    rows = {
+        "train": [{"image": f"{number}.png", "prompt": "q", "response": "4"} for number in range(2)],
+        "validation": [{"image": "2.png", "prompt": "q", "response": "4"}],
+        "pack": [
+            {"id": name, "image": f"{name}.png", "prompt": "q", "gold": "4"} for name in ("jpeg", "crop")
+        ],
+        "reviewed": lines,
+    }
+    for name, entries in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    (folder / "pack.yaml").write_text(PACK)
+    (folder / "spec.yaml").write_text(
+        SPEC.replace("eval: pack.yaml", "eval: pack.yaml, reviewed: reviewed.jsonl")
+    )
+    (folder / "base").mkdir(exist_ok=True)
+    return folder / "spec.yaml"
+
+
+def test_near_duplicates_wait_until_a_person_calls_them_distinct(tmp_path: Path) -> None:
+    found = read_inputs(load_spec(lookalikes(tmp_path)), sees_images=True).leaks
+    assert [each.kind for each in found.near] == ["copy", "part"]
+    assert (found.near_duplicates, found.exact) == ({"found": 2, "reviewed": 0, "waiting": 2}, 0)
+    one, two = ({**each.pair._asdict(), "by": "Ada"} for each in found.near)
+
+    spec = lookalikes(tmp_path, one | {"verdict": "distinct"}, two | {"verdict": "duplicate"})
+    found = read_inputs(load_spec(spec), sees_images=True).leaks
+    assert found.near_duplicates == {"found": 2, "reviewed": 1, "waiting": 1}
+    assert [each.eval_ids for each in found.waiting] == [("crop",)]
+
+    spec = lookalikes(
+        tmp_path, one | {"verdict": "unreviewed"}, two | {"verdict": "distinct", "eval": "0" * 64}
+    )
+    found = read_inputs(load_spec(spec), sees_images=True).leaks
+    assert (found.near_duplicates["waiting"], found.counts()["unused"]) == (2, 1)
+
+
+def test_leaks_are_found_without_the_base(tmp_path: Path) -> None:
+    spec = lookalikes(tmp_path)
+    (tmp_path / "base").rmdir()
+    sets, found = read_leaks(load_spec(spec))
+    assert (sets.dataset.count, len(sets.examples), len(found.waiting)) == (2, 3, 2)
+
+
+def test_a_bad_reviewed_list_stops_everything_before_the_pictures_are_read(tmp_path: Path) -> None:
+    spec = lookalikes(tmp_path, {"verdict": "distinct"})
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DataError, match=r"reviewed\.jsonl:1: no `train`"):
+        read_inputs(load_spec(spec), sees_images=True)
