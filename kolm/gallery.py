@@ -69,8 +69,18 @@ class Gallery:
             self._sources[cid] = path
         return cid
 
+    def withhold(self, cid: CID, *, pixels: str, suffix: str) -> CID:
+        """Take note of a picture that is not here: its encoding and pixel digest are known, not its bytes."""
+        self._pixels[cid], self._suffixes[cid] = pixels, suffix
+        return cid
+
     def data(self, cid: CID) -> bytes:
-        """Return a picture's original bytes. Raises DataError when its file has changed since."""
+        """Return a picture's original bytes. Raises DataError when it is withheld or its file has changed."""
+        if cid not in self._sources and cid in self._pixels:
+            raise DataError(
+                f"picture {cid} is withheld: the artifact names it and does not hold it",
+                hint="whoever has the eval pack has the picture; give the pack itself, --pack PACK",
+            )
         source = self._sources[cid]
         if isinstance(source, bytes):
             return source

@@ -43,6 +43,9 @@ _MEDIA = {
     "BMP": ("image/bmp", "bmp"),
 }
 
+SUFFIXES = frozenset(suffix for _, suffix in _MEDIA.values())
+"""File suffixes of the encodings that are read."""
+
 # What people hand in by mistake, by its first bytes.
 _FOREIGN = (
     (b"%PDF", "a PDF document"),

@@ -4,21 +4,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from apps.capture.sources import Pictures, Record, folder_of, source_of
 from apps.capture.store import CaptureStore, Import
 from kolm.errors import DataError
-from kolm.files import new_folder
 from kolm.gallery import Gallery
-from kolm.pack import PackRow, pack_of, write_pack
 from kolm.pairs import pairs_of, read_pairs, told
-from kolm.rows import Example
 
 
-def import_file(store: CaptureStore, path: Path, *, namespace: str) -> Import:
-    """Import the usable rows of a .jsonl or .csv file; the refused ones come back with their reasons.
+def import_file(
+    store: CaptureStore,
+    path: Path,
+    *,
+    namespace: str,
+    format: str | None = None,
+    images: Path | None = None,
+) -> Import:
+    """Import the usable rows of a file; the refused ones come back with their reasons.
 
-    Raises DataError for the file or the namespace, StorageError.
+    Without a format it is a .jsonl or .csv file of pairs, else a source in `apps.capture.sources` names it,
+    with pictures from the folder `images`. Raises DataError for the file or the namespace, SpecError for
+    the format, StorageError.
     """
-    return store.add(namespace, read_pairs(path))
+    if format is None:
+        return store.add(namespace, read_pairs(path))
+    source = source_of(path, name=format)
+    found = source.records(path, Pictures(images or folder_of(path)), source.prompt)
+    records = ((n, record.pair() if isinstance(record, Record) else record) for n, record in found)
+    return store.add(namespace, pairs_of(records, gallery=Gallery(root=Path())))
 
 
 def add_pair(
@@ -45,25 +57,3 @@ def require_complete(done: Import, *, source: str, namespace: str) -> None:
         raise DataError(
             f"{source}: {counts}, {told(done.refusals)}", hint="fix these rows and import the file again"
         )
-
-
-def write_eval_pack(store: CaptureStore, examples: Sequence[Example], directory: Path, *, name: str) -> Path:
-    """Write held-out rows as an eval pack with exact match, and return its pack.yaml.
-
-    A row becomes one question, so it has one user and one assistant turn. Raises DataError naming the
-    first row that has not, SpecError for a folder that holds something, StorageError.
-    """
-    with new_folder(directory) as draft:
-        rows = tuple(_question(example) for example in examples)
-        write_pack(pack_of(name=name, rows=rows, gallery=store.gallery(examples)), draft)
-    return directory / "pack.yaml"
-
-
-def _question(example: Example) -> PackRow:
-    if [turn.role for turn in example.messages] != ["user", "assistant"]:
-        raise DataError(
-            f"row {example.id} is not one question and one answer, so a pack cannot hold it",
-            hint="freeze it without --pack",
-        )
-    prompt, answer = (turn.text for turn in example.messages)
-    return PackRow(example.id, example.images, prompt, (answer,), "all")

@@ -48,13 +48,23 @@ def add(
 def import_(
     file: Annotated[Path, typer.Argument(help="A .jsonl or .csv file; pictures are relative to it.")],
     into: Into,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="A published shape, such as llava or chartqa, or auto; else pairs."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures of a published shape; else the file's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a file of pairs; rows that cannot be used are named with their reasons (exit code 6)."""
     from apps.capture.importers import import_file, require_complete
     from apps.capture.store import store_at
+    from kolm.errors import SpecError
 
-    done = import_file(store_at(), file, namespace=into)
+    if images is not None and format_ is None:
+        raise SpecError("--images needs --format", hint="pictures of pairs are relative to their file")
+    done = import_file(store_at(), file, namespace=into, format=format_, images=images)
     _tell_repair(done, into)
     require_complete(done, source=str(file), namespace=into)
     known = len(done.added) - done.new
@@ -99,7 +109,7 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Freeze a namespace as sets, and print the pins that a spec can name."""
-    from apps.capture.importers import write_eval_pack
+    from apps.capture.packs import write_eval_pack
     from apps.capture.store import store_at
     from kolm.errors import SpecError
 

@@ -1,13 +1,28 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex
+from kolm.dataset import dataset_of, set_document
 from kolm.errors import ArtifactError, DataError
 from kolm.gallery import Gallery
-from kolm.pack import EvalPack, PackRow, load_pack, pack_from_members, pack_members, pack_of, write_pack
+from kolm.leaks import exact_overlaps
+from kolm.pack import (
+    PIXELS,
+    EvalPack,
+    PackRow,
+    load_pack,
+    pack_from_members,
+    pack_members,
+    pack_of,
+    write_pack,
+)
+from kolm.verify import verify_bundle
+from tests.bundles import make_bundle
 from tests.pictures import png_of, write_png
 
 YAML = """\
@@ -83,12 +98,28 @@ def test_digest_covers_yaml_rows_and_pictures(tmp_path: Path) -> None:
     assert len(digests) == 5
 
 
+def vector_pack(folder: Path, vector: dict[str, Any]) -> EvalPack:
+    (folder / "dot.bmp").write_bytes(bytes.fromhex(vector["image"]))
+    return load_pack(write(folder, vector["row"], yaml=vector["yaml"]))
+
+
 def test_vector_of_the_format_page(tmp_path: Path, format_vectors: Path) -> None:
-    """specs/formats/pack.md 5: rows member and digest of a pack of one BMP picture."""
-    vector = json.loads((format_vectors / "pack.json").read_text())
-    (tmp_path / "dot.bmp").write_bytes(bytes.fromhex(vector["image"]))
-    pack = load_pack(write(tmp_path, vector["row"], yaml=vector["yaml"]))
+    """specs/formats/pack.md 7: rows member and digest of a pack of one BMP picture."""
+    vector = json.loads((format_vectors / "pack.json").read_text())["shown"]
+    pack = vector_pack(tmp_path, vector)
     assert pack_members(pack)["eval/pack.jsonl"].decode() == vector["rows_member"]
+    assert pack.digest == vector["digest"]
+
+
+def test_vector_of_a_withheld_picture(tmp_path: Path, format_vectors: Path) -> None:
+    """specs/formats/pack.md 7: the same picture withheld, in a row with a group."""
+    vector = json.loads((format_vectors / "pack.json").read_text())["withheld"]
+    pack = vector_pack(tmp_path, vector)
+    assert pack_members(pack) == {
+        "eval/pack.yaml": vector["yaml"].encode(),
+        "eval/pack.jsonl": vector["rows_member"].encode(),
+        "eval/images.json": vector["images_member"].encode(),
+    }
     assert pack.digest == vector["digest"]
 
 
@@ -106,6 +137,8 @@ REFUSED = {
     "empty gold": (ROW | {"gold": [" "]}, "gold is neither"),
     "no gold in the list": (ROW | {"gold": []}, "gold is neither"),
     "gold a number": (ROW | {"gold": 3}, "gold is neither"),
+    "group a number": (ROW | {"group": 3}, "group is not 1 to 256"),
+    "empty group": (ROW | {"group": ""}, "group is not 1 to 256"),
     "id a number": (ROW | {"id": 3}, "id is not 1 to 128"),
     "not json": ("{", "not JSON"),
 }
@@ -125,6 +158,7 @@ BROKEN_YAML = {
     "no slices": (YAML.partition("slices")[0] + "slices: {}\n", "slices"),
     "metric without version": (YAML.replace("exact@1", "exact"), "of the form"),
     "cluster of another kind": (YAML.replace("cluster: image", "cluster: row"), "cluster"),
+    "something else withheld": (YAML + "withhold: rows\n", "withhold"),
     "aliases": (YAML + "x: &a [1]\ny: *a\n", "anchors"),
 }
 
@@ -204,3 +238,145 @@ def test_pack_of_rows_at_hand_has_one_slice() -> None:
     assert pack_from_members(pack_members(pack).__getitem__).rows == (row,)
     with pytest.raises(DataError, match="is empty"):
         pack_of(name="made", rows=[], gallery=gallery)
+
+
+WITHHELD = YAML + "withhold: images\n"
+
+
+def withheld_in(folder: Path) -> EvalPack:
+    return load_pack(write(folder, ROW, ROW | {"id": "b", "image": ["blue.png", "red.png"]}, yaml=WITHHELD))
+
+
+def test_group_of_a_row_is_kept_and_read_back(tmp_path: Path) -> None:
+    yaml = YAML.replace("cluster: image", "cluster: group")
+    pack = load_pack(write(tmp_path, ROW | {"group": "table 3"}, ROW | {"id": "b"}, yaml=yaml))
+    again = pack_from_members(pack_members(pack).__getitem__)
+    assert [row.group for row in again.rows] == ["table 3", None]
+    assert (again.cluster, again.digest) == ("group", pack.digest)
+    plain = load_pack(write(tmp_path, ROW, ROW | {"id": "b"}, yaml=yaml))
+    assert plain.digest != pack.digest
+
+
+def test_withheld_pictures_leave_their_pixel_digests(tmp_path: Path) -> None:
+    pack = withheld_in(tmp_path)
+    members = pack_members(pack)
+    assert set(members) == {"eval/pack.yaml", "eval/pack.jsonl", PIXELS}
+    told = json.loads(members[PIXELS])
+    assert told == {
+        sha256_hex(png_of(colour)): pack.gallery.pixels(cid)
+        for colour, cid in zip(("red", "blue"), pack.images, strict=True)
+    }
+    again = pack_from_members(members.__getitem__)
+    assert (again.rows, again.digest) == (pack.rows, pack.digest)
+    assert (pack.missing, again.missing) == ([], pack.images)
+    assert pack_members(again) == members
+
+
+def test_withheld_picture_cannot_be_shown_and_says_so(tmp_path: Path) -> None:
+    again = pack_from_members(pack_members(withheld_in(tmp_path)).__getitem__)
+    for ask in (again.image, again.image_bytes):
+        with pytest.raises(
+            DataError, match="is withheld: the artifact names it and does not hold it"
+        ) as caught:
+            ask(again.images[0])
+        assert "--pack" in caught.value.hint
+    with pytest.raises(DataError, match="is withheld"):
+        write_pack(again, tmp_path / "copy")
+
+
+def test_withheld_pack_is_written_with_its_pictures_where_they_are_at_hand(tmp_path: Path) -> None:
+    pack = withheld_in(tmp_path)
+    again = load_pack(write_pack(pack, tmp_path / "copy"))
+    assert (again.missing, again.digest) == ([], pack.digest)
+
+
+def test_withheld_picture_that_was_trained_on_is_found(tmp_path: Path) -> None:
+    """Level 0 compares bytes and pixels of pictures that it never sees."""
+    again = pack_from_members(pack_members(withheld_in(tmp_path)).__getitem__)
+    copies = [png_of("red"), png_of("blue", compress_level=0), png_of("green")]
+    rows = [{"image": data, "prompt": "q", "response": "r"} for data in copies]
+    found = exact_overlaps(set_document(dataset_of(rows)), again)
+    assert [(overlap.train_id, overlap.eval_id, overlap.kind) for overlap in found] == [
+        ("row-000001", "a", "bytes"),
+        ("row-000002", "b", "pixels"),
+        ("row-000001", "b", "bytes"),
+    ]
+
+
+RED, BLUE = (sha256_hex(png_of(colour)) for colour in ("red", "blue"))
+TAMPERED_PIXELS = {
+    "no list": (b"[]", "E_SCHEMA"),
+    "no digests": (b'{"a":"b"}', "E_SCHEMA"),
+    "digest a number": (f'{{"{RED}":1}}'.encode(), "E_SCHEMA"),
+    "picture missing": (f'{{"{RED}":"{RED}"}}'.encode(), "E_MEMBER_MISSING"),
+    "picture of no row": (
+        canonical_json({digest: RED for digest in (RED, BLUE, "0" * 64)}),
+        "E_MEMBER_UNLISTED",
+    ),
+    "not canonical": (f'{{ "{RED}":"{RED}"}}'.encode(), "E_JSON_CANONICAL"),
+}
+
+
+@pytest.mark.parametrize(("data", "check"), TAMPERED_PIXELS.values(), ids=TAMPERED_PIXELS)
+def test_tampered_pixel_digests_are_refused(data: bytes, check: str, tmp_path: Path) -> None:
+    members = pack_members(withheld_in(tmp_path)) | {PIXELS: data}
+    with pytest.raises(ArtifactError) as caught:
+        pack_from_members(members.__getitem__)
+    assert caught.value.check == check
+
+
+def test_withheld_picture_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    members = pack_members(withheld_in(tmp_path))
+    members["eval/pack.jsonl"] = members["eval/pack.jsonl"].replace(b".png", b".svg")
+    with pytest.raises(ArtifactError) as caught:
+        pack_from_members(members.__getitem__)
+    assert caught.value.check == "E_MEMBER_MISSING"
+
+
+def test_withheld_picture_of_two_kinds_is_refused(tmp_path: Path) -> None:
+    members = pack_members(withheld_in(tmp_path))
+    first, second = members["eval/pack.jsonl"].splitlines(keepends=True)
+    members["eval/pack.jsonl"] = first.replace(b".png", b".jpg") + second
+    with pytest.raises(ArtifactError) as caught:
+        pack_from_members(members.__getitem__)
+    assert caught.value.check == "E_MEMBER_DIGEST"
+
+
+def test_null_group_is_not_canonical(tmp_path: Path) -> None:
+    members = pack_members(pack_in(tmp_path))
+    members["eval/pack.jsonl"] = members["eval/pack.jsonl"].replace(b'],"id"', b'],"group":null,"id"')
+    with pytest.raises(ArtifactError) as caught:
+        pack_from_members(members.__getitem__)
+    assert caught.value.check == "E_SCHEMA"
+
+
+def test_artifact_with_withheld_pictures_verifies_and_says_whose_word_it_is(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, rows=3, withhold=True)
+    assert bundle.members.keys() >= {PIXELS}
+    assert not [name for name in bundle.members if name.startswith("eval/images/")]
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir)
+    assert report.failure is None
+    holdout = next(check for check in report.checks if check.number == 15)
+    assert holdout.evidence == "signed only"
+    assert "3 pictures are withheld" in holdout.detail
+
+
+def _beside_the_pictures(members: dict[str, Any]) -> None:
+    members[PIXELS] = b"{}"
+
+
+def _beside_the_digests(members: dict[str, Any]) -> None:
+    members[f"eval/images/{RED}.png"] = png_of("red")
+
+
+BESIDE = {"digests": (False, _beside_the_pictures), "a picture": (True, _beside_the_digests)}
+
+
+@pytest.mark.parametrize(("withhold", "edit"), BESIDE.values(), ids=BESIDE)
+def test_pictures_and_their_digests_never_stand_side_by_side(
+    withhold: bool, edit: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path, rows=3, withhold=withhold, edit=edit)
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust)
+    assert report.failure is not None
+    assert report.failure.code == "E_CHAIN_LINK"
