@@ -20,6 +20,9 @@ from kolm.errors import SigningError, SpecError, VerificationError
 from kolm.files import home, make_folder, read_bytes, refusal, write_atomic
 from kolm.keys import PublicKey
 
+LARGEST_MISMATCH = 0.2
+"""Most of what a policy may let pass: beyond it, answers are not compared any more."""
+
 _LARGEST_FILE = 1 << 20
 _KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -54,6 +57,8 @@ class Policy:
 
     require_pass: bool = False
     """Refuse artifacts whose gate verdict is not PASS."""
+    replay_mismatch: float = 0.0
+    """Share of replayed outputs that may differ on another machine than the receipt's (verify.md 4)."""
 
 
 @dataclass(frozen=True)
@@ -188,12 +193,14 @@ def _policy(path: Path) -> Policy:
         document = YAML(typ="safe", pure=True).load(data.decode("utf-8")) or {}
     except (YAMLError, ValueError) as err:
         raise _unusable(path, str(err)) from err
-    if not isinstance(document, dict) or set(document) - {"require_pass"}:
-        raise _unusable(path, "only require_pass is known")
-    require_pass = document.get("require_pass", False)
+    if not isinstance(document, dict) or set(document) - {"require_pass", "replay_mismatch"}:
+        raise _unusable(path, "only require_pass and replay_mismatch are known")
+    require_pass, share = document.get("require_pass", False), document.get("replay_mismatch", 0)
     if not isinstance(require_pass, bool):
         raise _unusable(path, "require_pass is true or false")
-    return Policy(require_pass=require_pass)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= LARGEST_MISMATCH:
+        raise _unusable(path, f"replay_mismatch is a share from 0 to {LARGEST_MISMATCH}")
+    return Policy(require_pass=require_pass, replay_mismatch=float(share))
 
 
 def _object(

@@ -18,6 +18,7 @@ from kolm.artifact import Artifact, write_artifact
 from kolm.canonical import canonical_json, canonical_lines
 from kolm.cid import CID, sha256_hex
 from kolm.dataset import Salts, dataset_of, parse_set, set_document
+from kolm.draws import timed_rows
 from kolm.images import to_png
 from kolm.keys import PrivateKey
 from kolm.metrics import get_metric
@@ -126,6 +127,7 @@ def make_bundle(
     projector: str = "frozen",
     method: str = "lora",
     text: bool = False,
+    withhold: bool = False,
     base_config: Mapping[str, Any] | None = None,
     tuned_right: float = 0.95,
     train_pictures: Sequence[int] = (1000, 1001, 1002),
@@ -138,7 +140,8 @@ def make_bundle(
     `rows` below 100 give the verdict INCONCLUSIVE; `projector="full"` trains it, `method` may be `dora`,
     or `full`: then only the projector is trained and there is no adapter; `edit` changes the members and
     `claim` the compile statement's facts (`train_block`, `k_score`, ...) before signing;
-    `text` makes everything as a text-only model would have it, `base_config` adds to the base's
+    `text` makes everything as a text-only model would have it, `withhold` leaves the eval pictures out,
+    `base_config` adds to the base's
     config.json; further keywords replace fields of `CompileFacts`. The eval
     pack shows pictures 0 to `rows` - 1; `train_pictures` are those trained on.
     """
@@ -146,7 +149,7 @@ def make_bundle(
     key = key or PrivateKey.generate()
     base_dir, family = write_base(tmp / "base", text=text, config=base_config), _family(text=text)
     base = {"model": "base", "revision": None, "licence": "apache-2.0", "files": base_files(base_dir)}
-    pack = write_eval_pack(tmp / "pack", rows=rows, text=text)
+    pack = write_eval_pack(tmp / "pack", rows=rows, text=text, withhold=withhold)
     if method == "full":
         projector, language = "full", "frozen"
     else:
@@ -185,7 +188,8 @@ def _family(*, text: bool) -> str:
     return "llama" if text else "qwen2_5_vl"
 
 
-CLAIMS = ("train_block", "k_score", "environment", "timings", "memory")
+NO_NEAR_DUPLICATES = {"found": 0, "reviewed": 0, "waiting": 0}
+CLAIMS = ("train_block", "k_score", "environment", "timings", "near_duplicates", "evaluation", "memory")
 
 
 def honest_members(
@@ -277,8 +281,8 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
     trained_on = parse_set(artifact.read("train/set.json")).rows
     timings = {
         "rows": [
-            {"id": row.id, "base_ns": 2_000_000 + n, "tuned_ns": 3_000_000 + n}
-            for n, row in enumerate(pack.rows)
+            {"id": row_id, "base_ns": 2_000_000 + n, "tuned_ns": 3_000_000 + n}
+            for n, row_id in enumerate(timed_rows(pack.digest, [row.id for row in pack.rows]))
         ],
         "steps_ns": [5_000_000, 5_000_001],
     }
@@ -306,6 +310,9 @@ def compile_facts(artifact: Artifact, *, pack: EvalPack, run: str, facts: Mappin
             "threads": 2,
         },
         "timings": timings,
+        "near_duplicates": dict(NO_NEAR_DUPLICATES),
+        "evaluation": {"batch": 1, "compared": 0, "differing": 0},
+        "planned": {"peak_bytes": 120_000_000, "step_ns": 4_000_000},
         "memory": {"peak_bytes": 123_456_789},
         "started": "2026-01-31T12:00:00Z",
         "finished": "2026-01-31T12:01:00Z",
@@ -320,7 +327,9 @@ _SCORES: dict[CID, dict[str, Any]] = {}
 def scored(artifact: Artifact, *, timings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the K-score document of an artifact, computed once for each."""
     if artifact.cid not in _SCORES:
-        _SCORES[artifact.cid] = score_artifact(artifact, timings=timings, attempts=1)
+        _SCORES[artifact.cid] = score_artifact(
+            artifact, timings=timings, attempts=1, near_duplicates=NO_NEAR_DUPLICATES["waiting"]
+        )
     return _SCORES[artifact.cid]
 
 
@@ -330,7 +339,13 @@ def training_set(root: Path, pictures: Sequence[int], *, text: bool = False) -> 
     With `text` the rows show none.
     """
     rows = [
-        {"id": f"train-{n}", "image": picture(shown), "prompt": "Which digit?", "response": str(n)}
+        {
+            "id": f"train-{n}",
+            "image": picture(shown),
+            "prompt": "Which digit?",
+            "response": str(n),
+            "group": f"writer-{n}",
+        }
         for n, shown in enumerate(pictures)
     ]
     held = [{"id": "held-0", "image": picture(2000), "prompt": "Which digit?", "response": "0"}]
@@ -358,8 +373,11 @@ def training_log(commitment: Mapping[str, Any]) -> bytes:
     return log.to_bytes()
 
 
-def write_eval_pack(directory: Path, *, rows: int, text: bool = False) -> EvalPack:
-    """Write and load an eval pack of `rows` pictures, or of as many questions without any."""
+def write_eval_pack(directory: Path, *, rows: int, text: bool = False, withhold: bool = False) -> EvalPack:
+    """Write and load an eval pack of `rows` pictures, or of as many questions without any.
+
+    One that says `withhold` keeps its pictures out of artifacts.
+    """
     (directory / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for n in range(rows):
@@ -368,16 +386,20 @@ def write_eval_pack(directory: Path, *, rows: int, text: bool = False) -> EvalPa
         row |= {"image": [], "prompt": f"Which digit ends {n}?"} if text else {}
         lines.append(json.dumps({**row, "slice": "read"}))
     (directory / "pack.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (directory / "pack.yaml").write_text(PACK, encoding="utf-8")
+    withheld = "withhold: images\n" if withhold else ""
+    (directory / "pack.yaml").write_text(PACK + withheld, encoding="utf-8")
     return load_pack(directory / "pack.yaml")
 
 
 def eval_rows(pack: EvalPack, *, tuned_right: float) -> list[dict[str, Any]]:
-    """Return answers: the base is right in 3 of 10 rows, the blind controls in 1 of 10."""
+    """Return answers: the base is right in 3 of 10 rows, the blind controls in 1 of 10.
+
+    A changed question is answered right in 9 of 10 rows, if the tuned model is at all.
+    """
     metric = get_metric("exact@1")
-    shares = {"base": 0.3, "tuned": tuned_right, "grey": 0.1, "shuffled": 0.1}
-    if not any(row.images for row in pack.rows):
-        shares = {"base": 0.3, "tuned": tuned_right}
+    shares = {"base": 0.3, "tuned": tuned_right, "perturbed": min(0.9, tuned_right)}
+    if any(row.images for row in pack.rows):
+        shares |= {"grey": 0.1, "shuffled": 0.1}
     rows = []
     for n, asked in enumerate(pack.rows):
         outputs = {}

@@ -10,11 +10,14 @@ from kolm.cli import (
     capture,
     compile,
     doctor,
+    eval,
     export,
     init,
     inspect,
     key,
+    leaks,
     models,
+    pack,
     plan,
     registry,
     run,
@@ -36,6 +39,8 @@ app.command("init")(init.init)
 app.command("plan")(plan.plan)
 app.command("compile")(compile.compile_)
 app.command("run")(run.run)
+app.command("eval")(eval.eval_)
+app.command("leaks")(leaks.leaks)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("inspect")(inspect.inspect)
@@ -45,6 +50,7 @@ app.command("search")(store.search)
 app.command("models")(models.models)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
+app.add_typer(pack.app, name="pack")
 app.add_typer(capture.app, name="capture")
 app.add_typer(registry.app, name="registry")
 app.add_typer(key.app, name="key")

@@ -13,22 +13,26 @@ from kolm.cli.console import command, emit, note
 @command
 def init(
     directory: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
-    demo: Annotated[str, typer.Option(help="Which demo: digits.")],
+    demo: Annotated[str, typer.Option(help="Which demo: digits or charts.")],
     base: Annotated[
         str, typer.Option(help="Shipped base: qwen2_5_vl-tiny or llava-tiny.")
     ] = "qwen2_5_vl-tiny",
-    train_rows: Annotated[int, typer.Option(help="Fewer training rows, for a quick look.")] = 1200,
-    eval_rows: Annotated[int, typer.Option(help="Fewer eval rows, for a quick look.")] = 500,
+    train_rows: Annotated[int | None, typer.Option(help="Fewer training rows, for a quick look.")] = None,
+    eval_rows: Annotated[int | None, typer.Option(help="Fewer eval rows, for a quick look.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a demo: spec, pictures, eval pack and base; make a signing key if there is none."""
-    from apps.capture.demo import write_digits
+    from apps.capture.charts import CHARTS
+    from apps.capture.demo import write_demo
+    from apps.capture.digits import DIGITS
     from kolm.errors import SpecError
 
-    if demo != "digits":
-        raise SpecError(f"there is no demo {demo!r}", hint="--demo digits")
+    demos = {known.name: known for known in (DIGITS, CHARTS)}
+    if demo not in demos:
+        hint = " or ".join(f"--demo {name}" for name in demos)
+        raise SpecError(f"there is no demo {demo!r}", hint=hint)
     with _signing_key() as keep:
-        write_digits(directory, base=base, train_rows=train_rows, eval_rows=eval_rows)
+        write_demo(demos[demo], directory, base=base, train_rows=train_rows, eval_rows=eval_rows)
         key = keep()
     if as_json:
         emit({"directory": str(directory), "spec": str(directory / "spec.yaml"), "key": key}, as_json=True)

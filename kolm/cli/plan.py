@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.leaks import leak_lines
 
 if TYPE_CHECKING:
     from apps.trainer.estimate import Estimate
-    from apps.trainer.preview import Preview
+    from apps.trainer.preview import DetectableGain, Preview
 
 _WIDTH = 110
 _NAMED = 5
@@ -49,12 +50,12 @@ def plan(
         run_trial(draft, inputs)
         draft = open_draft(load_spec(spec))
     found = preview(draft, inputs)
-    emit(found.document() if as_json else _page(found), as_json=as_json)
+    emit(found.document() if as_json else _page(found, spec), as_json=as_json)
     if found.refused:
         raise typer.Exit(DataError.exit_code)
 
 
-def _page(found: "Preview") -> str:
+def _page(found: "Preview", spec: Path) -> str:
     """The preview for a person, no line wider than a terminal."""
     return "\n".join(
         [
@@ -64,7 +65,8 @@ def _page(found: "Preview") -> str:
             *_sizes(found),
             *(_costs(found.estimate) if found.estimate else ["memory   unknown: no row can be encoded"]),
             *_rows(found),
-            *_leaks(found),
+            *_gain(found.detectable),
+            *(line for text in leak_lines(found.leaks, spec) for line in _entry("leaks", text)),
             *_entry("open", ", ".join(_settings(found.resolved))),
         ]
     )
@@ -151,12 +153,19 @@ def _rows(found: "Preview") -> list[str]:
     return lines
 
 
-def _leaks(found: "Preview") -> list[str]:
-    images, texts = found.image_overlaps, found.text_overlaps
-    if not images and not texts:
-        return _entry("leaks", "none: no eval picture or question is trained on")
-    told = f"{images} pictures and {texts} questions are both trained on and evaluated on"
-    return _entry("leaks", f"{told}; the gate will fail (no_leak)")
+def _gain(found: "DetectableGain") -> list[str]:
+    """What the eval pack can show: the smallest gain, for all rows and for each slice."""
+    split = f"if {found.discordant:.0%} of the answers are right in one model only"
+    if found.pack.gain is None:
+        told = f"none can be shown: {found.pack.rows} eval rows are too few for any gain, {split}"
+        return _entry("gain", told)
+    lines = _entry(
+        "gain", f"{found.pack.gain:.3f} over the base is the least that shows in 8 of 10 runs, {split}"
+    )
+    for name, part in found.slices.items() if len(found.slices) > 1 else ():
+        least = f"none, {part.rows} rows are too few" if part.gain is None else f"{part.gain:.3f}"
+        lines.append(f"  {name:<10} {least}")
+    return lines
 
 
 def _settings(resolved: Any) -> list[str]:

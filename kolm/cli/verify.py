@@ -1,5 +1,6 @@
 """`kolm verify`: the numbered list of specs/formats/verify.md, one line for each check."""
 
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kolm.cli.console import command, emit, note, printable
+from kolm.cli.bars import Bars
+from kolm.cli.console import command, emit, note, printable, require_extra
+from kolm.cli.pack import read_pack
 from kolm.errors import SpecError
 
 if TYPE_CHECKING:
-    from kolm.verify import AuditReport, Check
+    from kolm.verify import AuditReport, Check, Replay
 
 NOT_VERIFIED = 7
 """Exit code for an artifact or receipt that is unreadable, wrong or against policy."""
@@ -41,27 +44,40 @@ def verify(
         Path | None, typer.Option(help="Whose signatures count.", show_default="$KOLM_HOME/trust")
     ] = None,
     registry: Registry = None,
-    base: Annotated[Path | None, typer.Option(help="Folder of the base, to compare frozen weights.")] = None,
-    level: Annotated[int, typer.Option(min=0, max=2, help="0: recompute; 1, 2: run the model.")] = 0,
+    base: Annotated[Path | None, typer.Option(help="Folder of the base: its weights are compared.")] = None,
+    level: Annotated[int, typer.Option(min=0, max=2, help="0: recompute; 1: ask the models again.")] = 0,
+    rows: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Rows to ask again at level 1.", show_default="59")
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Draws the rows of level 1.", show_default="random")
+    ] = None,
+    pack: Annotated[
+        Path | None, typer.Option(help="The eval pack, if the artifact withholds its pictures.")
+    ] = None,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check an artifact and its receipt against the keys you trust; needs no torch and no network."""
+    """Check an artifact and its receipt against the keys you trust.
+
+    Level 0 needs no torch and no network; level 1 asks the models some of the questions again.
+    """
     from kolm.receipt import MAX_BYTES
     from kolm.trust import TrustStore, default_trust_dir
     from kolm.verify import verify_bundle
 
-    if level != 0:
-        raise SpecError(f"level {level} is not supported yet", hint="level 0 recomputes without a model")
+    _check_call(level, replay_options={"--rows": rows, "--nonce": nonce, "--pack": pack})
     if base is not None and not base.is_dir():
         raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
     store = TrustStore.open(trust or default_trust_dir())
-    with locate(artifact, registry=registry) as found:
+    with locate(artifact, registry=registry) as found, Bars() as bars:
         report = verify_bundle(
             found.artifact,
             _read(receipt or found.receipt, limit=MAX_BYTES),
             store,
             expected_cid=found.cid,
             base_dir=base,
+            replay=_replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars) if level else None,
         )
     if receipt is not None and not receipt.exists():
         report = _naming(report, receipt)
@@ -70,6 +86,69 @@ def verify(
         if report.failure.hint and not as_json:
             note(f"hint: {report.failure.hint}")
         raise typer.Exit(NOT_VERIFIED)
+
+
+def _check_call(level: int, *, replay_options: dict[str, object]) -> None:
+    """Refuse what this version cannot do, and options that would have no effect. Raises SpecError."""
+    if level > 1:
+        raise SpecError(
+            f"level {level} is not supported yet", hint="level 1 asks the models again, level 0 needs none"
+        )
+    idle = [name for name, value in replay_options.items() if value is not None]
+    if level == 0 and idle:
+        raise SpecError(f"{idle[0]} is for level 1", hint="add --level 1")
+
+
+def _replay(
+    rows: str | None,
+    nonce: str | None,
+    pack: Path | None,
+    *,
+    base: Path | None,
+    trust_code: bool,
+    bars: Bars,
+) -> "Replay":
+    """Join the two apps for level 1: the trainer opens an artifact's models, the evaluator asks them.
+
+    Raises SpecError for what is misspelt, TrainError without torch, DataError.
+    """
+    from functools import partial
+
+    from kolm.verify import Replay
+
+    count, drawn_by, whole = _rows(rows), _nonce(nonce), read_pack(pack) if pack else None
+    require_extra("torch", "train")
+    from apps.eval.replay import ModelReplayer
+    from apps.trainer.pair import ModelPair, environment_for
+
+    note(f"nonce    {drawn_by.hex()}: the same rows again with --nonce")
+    opened = partial(ModelPair.open, base=base, trust_code=trust_code)
+    return Replay(ModelReplayer(opened, environment_for, progress=bars.asking), drawn_by, count, whole)
+
+
+def _rows(text: str | None) -> int | None:
+    """Read `--rows`; None is all of them. Raises SpecError."""
+    from kolm.verify import ROWS
+
+    if text is None or text == "all":
+        return ROWS if text is None else None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise SpecError(f"--rows {text[:20]!r} is not a number of rows", hint="give a number from 1, or all")
+    return int(text)
+
+
+def _nonce(text: str | None) -> bytes:
+    """Read `--nonce`, or draw one. Raises SpecError."""
+    try:
+        drawn_by = secrets.token_bytes(16) if text is None else bytes.fromhex(text)
+    except ValueError:
+        drawn_by = b""
+    if not 8 <= len(drawn_by) <= 64:
+        raise SpecError(
+            f"--nonce {(text or '')[:40]!r} is not 8 to 64 bytes in hex digits",
+            hint="leave it out for a random one, which is printed",
+        )
+    return drawn_by
 
 
 @contextmanager

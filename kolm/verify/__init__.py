@@ -12,24 +12,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kolm.errors import CheckedError, DataError, KolmError, SpecError, StorageError
+from kolm.errors import CheckedError, DataError, EvalError, KolmError, SpecError, StorageError, TrainError
 from kolm.trust import TrustStore
-from kolm.verify import bundle, inputs, model, scores
+from kolm.verify import bundle, inputs, model, replay, scores
 from kolm.verify.case import Case, Finding
+from kolm.verify.replayer import ROWS, Replay, Replayed, Replayer, Said
 from kolm.verify.report import AuditReport, Check, Evidence, Status
 
-__all__ = ["CHECKS", "AuditReport", "Check", "Evidence", "Status", "Step", "verify_bundle"]
+__all__ = [
+    "CHECKS",
+    "ROWS",
+    "AuditReport",
+    "Check",
+    "Evidence",
+    "Replay",
+    "Replayed",
+    "Replayer",
+    "Said",
+    "Status",
+    "Step",
+    "verify_bundle",
+]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the list: its number, its name, and the checks it builds on."""
+    """One entry of the list: its number, its name, and the checks that must not have failed before it."""
 
     number: int
     id: str
     title: str
     run: Callable[[Case], Finding]
     needs: tuple[int, ...] = ()
+    raises: tuple[type[KolmError], ...] = ()
+    """Errors about the auditor's machine or call: they say nothing about the artifact, and are raised."""
 
 
 CHECKS = (
@@ -50,6 +66,14 @@ CHECKS = (
     Step(15, "holdout", "no eval picture was trained on", scores.holdout, (2,)),
     Step(16, "scores", "scores, K and verdict follow from the outputs", scores.scores, (2, 4, 7)),
     Step(17, "policy", "the auditor's policy is met", scores.policy, (7,)),
+    Step(
+        18,
+        "replay",
+        "outputs drawn by the auditor are what the model says",
+        replay.replay,
+        tuple(range(1, 18)),
+        (SpecError, TrainError, EvalError, StorageError),
+    ),
 )
 """The list, in order; the numbers are those of specs/formats/verify.md 2."""
 
@@ -68,14 +92,17 @@ def verify_bundle(
     *,
     expected_cid: str | None = None,
     base_dir: Path | None = None,
+    replay: Replay | None = None,
     now: datetime | None = None,
     stop_at_first: bool = False,
 ) -> AuditReport:
     """Run every check over an artifact and its receipt; a bad bundle gives a report, never an exception.
 
     With `stop_at_first` the checks after a failed one are skipped: nothing is computed for strangers.
+    Only `replay`, which asks the models again, can fail for want of something here: then it raises
+    SpecError, TrainError, EvalError or StorageError.
     """
-    case = Case(artifact, receipt, trust, expected_cid, base_dir, now or datetime.now(UTC))
+    case = Case(artifact, receipt, trust, expected_cid, base_dir, now or datetime.now(UTC), replay)
     checks: list[Check] = []
     try:
         for step in CHECKS:
@@ -87,7 +114,7 @@ def verify_bundle(
 
 
 def _outcome(step: Step, case: Case, earlier: list[Check], *, stop_at_first: bool) -> Check:
-    unmet = [number for number in step.needs if earlier[number - 1].status != "passed"]
+    unmet = [number for number in step.needs if earlier[number - 1].evidence == "absent"]
     if stop_at_first:
         unmet += [check.number for check in earlier if check.status == "failed"]
     if unmet:
@@ -95,6 +122,8 @@ def _outcome(step: Step, case: Case, earlier: list[Check], *, stop_at_first: boo
         return Check(step.number, step.id, step.title, "skipped", "absent", None, detail)
     try:
         found = step.run(case)
+    except step.raises:
+        raise
     except KolmError as err:
         return Check(step.number, step.id, step.title, "failed", "absent", _code(err), err.message, err.hint)
     status: Status = "passed" if found.done else "skipped"
@@ -115,4 +144,5 @@ def _report(case: Case, checks: list[Check]) -> AuditReport:
         keys=tuple(sorted({opened.keyid for opened in case.opened})) if 5 in passed else (),
         checks=tuple(checks),
         compile=case.compile if {4, 6, 7} <= passed else None,
+        replayed=case.replayed,
     )

@@ -182,9 +182,12 @@ def _check_outputs(case: Case) -> None:
 
 def _check_images(case: Case) -> None:
     """The pack's rows name the digests of its pictures, so they pin every picture, and no other."""
-    pinned = {digest_of(cid).hex() for row in case.pack.rows for cid in row.images}
+    withheld = case.pack.withhold is not None
+    pinned = set() if withheld else {digest_of(cid).hex() for cid in case.pack.images}
     held = {PurePosixPath(name).stem for name in case.artifact.members("image")}
     require(held == pinned, "eval/images holds a picture that no row shows", check="E_CHAIN_LINK")
+    told = bool(case.artifact.members("pixels"))
+    require(told is withheld, "eval/images.json stands beside the pictures", check="E_CHAIN_LINK")
 
 
 def agreement(case: Case) -> Finding:

@@ -14,6 +14,7 @@ from kolm.predicates import CompilePredicate
 from kolm.receipt import Receipt
 from kolm.statements import COMPILE, STAGE_TYPES, StagePredicate, Statement
 from kolm.trust import TrustStore
+from kolm.verify.replayer import Replay, Replayed
 from kolm.verify.report import Evidence
 
 
@@ -37,6 +38,8 @@ class Case:
     expected_cid: str | None
     base_dir: Path | None
     now: datetime
+    replay: Replay | None = None
+    """What is asked for at level 1."""
 
     artifact: Artifact = field(init=False)
     """Set by check 1."""
@@ -48,6 +51,8 @@ class Case:
     """Set by check 6."""
     linked: bool = field(init=False, default=False)
     """Set by check 7: the statements are those of one compile of this artifact."""
+    replayed: Replayed | None = field(init=False, default=None)
+    """Set by check 18, and filled while the models answer."""
 
     @cached_property
     def pack(self) -> EvalPack:

@@ -60,6 +60,7 @@ def spec(case: Case) -> Finding:
     _locked(judged == lock.eval.model_dump(), "eval")
     decoding = (lock.generation.max_new_tokens, lock.generation.greedy)
     _locked(decoding == (asked.generation.max_new_tokens, True), "generation")
+    _locked(asked.generation.batch in ("auto", lock.generation.batch), "generation.batch")
     pixels = (lock.processor.min_pixels, lock.processor.max_pixels)
     _locked(pixels == (asked.processor.min_pixels, asked.processor.max_pixels), "processor")
     metrics = {name: asked.eval.metric.get(name, part.metric) for name, part in case.pack.slices.items()}
@@ -92,7 +93,9 @@ def _check_receipt(case: Case) -> None:
     _locked(seen.get("versions") == lock.versions, "the receipt's versions")
     _locked((seen.get("device") == "cpu") is (lock.resolved.device == "cpu"), "the receipt's device")
     _locked(seen.get("image_backend") == lock.processor.backend, "the receipt's image_backend")
-    counts = compiled.data.model_dump(exclude={"text_overlaps"})
+    batch = compiled.evaluation.batch if compiled.evaluation else lock.generation.batch
+    _locked(batch == lock.generation.batch, "the receipt's evaluation.batch")
+    counts = compiled.data.model_dump(exclude={"text_overlaps", "near_duplicates"})
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
     used, dropped = compiled.train.train_examples, compiled.train.dropped_examples
     _locked(used >= 1 and used + dropped == counts["train"], "the receipt's train_examples")
@@ -142,8 +145,10 @@ def base(case: Case) -> Finding:
             f"no --base given, {count} identical parameters not compared", "signed only", done=False
         )
     for file in manifest.base.files:
-        same = _digest(case.base_dir / file.path) == file.sha256
+        path = case.base_dir / file.path
+        same = _digest(path) == file.sha256
         _is_base(same, f"{file.path} is not the file that was compiled from")
+        _is_base(path.stat().st_size == file.bytes, f"{file.path} has not {file.bytes} bytes")
     _check_sight(case.base_dir, listed)
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kolm.predicates import CompilePredicate
+from kolm.verify.replayer import Replayed
 
 Status = Literal["passed", "failed", "skipped"]
 
-Evidence = Literal["recomputed", "signed only", "absent"]
-"""Where the answer comes from: the bytes at hand, the signer's word, or nowhere."""
+Evidence = Literal["recomputed", "replayed", "signed only", "absent"]
+"""Where the answer comes from: the bytes at hand, the models at hand, the signer's word, or nowhere."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class AuditReport:
     checks: tuple[Check, ...]
     compile: CompilePredicate | None = field(default=None, repr=False)
     """The compile statement, once its signature, schema and subject were found to be right."""
+    replayed: Replayed | None = None
+    """What the models said at level 1, if check 18 was made."""
 
     @property
     def failure(self) -> Check | None:
@@ -81,5 +84,6 @@ class AuditReport:
             "receipt": self.receipt,
             "keys": list(self.keys),
             "failure": failure.to_json() if failure else None,
+            "replay": self.replayed.to_json() if self.replayed else None,
             "checks": [check.to_json() for check in self.checks],
         }

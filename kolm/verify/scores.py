@@ -4,29 +4,41 @@ from datetime import datetime, timedelta
 
 from kolm.canonical import canonical_json
 from kolm.errors import VerificationError
-from kolm.leaks import exact_overlaps
+from kolm.leaks import exact_overlaps, shared_groups
 from kolm.schema import instant
 from kolm.scorecard import score_artifact
 from kolm.verify.case import Case, Finding, require
 
 _CLOCK_SKEW = timedelta(minutes=10)
+_LEAK_HINT = "Scores on rows that were trained on say nothing; do not rely on this artifact."
 
 
 def holdout(case: Case) -> Finding:
-    """(15) No picture of the eval pack is a picture of the training or validation set.
+    """(15) No picture and no declared group of the eval pack is one of the training or validation set.
 
     Questions without pictures cannot be compared by anyone but the signer.
     """
-    overlaps = exact_overlaps(case.train_set.model_dump(), case.pack)
+    trained_on = case.train_set.model_dump()
+    overlaps = exact_overlaps(trained_on, case.pack)
     if overlaps:
         first = overlaps[0]
         raise VerificationError(
             f"{len(overlaps)} eval rows were trained on, first {first.eval_id} (as {first.train_id})",
             check="E_HOLDOUT_LEAK",
-            hint="Scores on rows that were trained on say nothing; do not rely on this artifact.",
+            hint=_LEAK_HINT,
+        )
+    groups = shared_groups(trained_on, case.pack)
+    if groups:
+        raise VerificationError(
+            f"{len(groups)} eval rows are of a group that was trained on, first {groups[0]}",
+            check="E_HOLDOUT_LEAK",
+            hint=_LEAK_HINT,
         )
     rows, asked = len(case.train_set.rows), case.pack.rows
-    compared = f"{rows} training rows against {len(asked)} eval rows; near duplicates not looked for"
+    compared = f"{rows} training rows against {len(asked)} eval rows; near duplicates are the signer's word"
+    if case.pack.missing:
+        hidden = f"{len(case.pack.missing)} pictures are withheld, their digests are the signer's word"
+        return Finding(f"{compared}; {hidden}", "signed only")
     blank = sum(not row.images for row in asked)
     if not blank:
         return Finding(compared)
@@ -38,13 +50,14 @@ def holdout(case: Case) -> Finding:
 def scores(case: Case) -> Finding:
     """(16) Extraction, metric, K, interval, axes and verdict follow from the stored outputs."""
     compiled = case.compile
-    stated = compiled.k_score
+    stated, alike = compiled.k_score, compiled.data.near_duplicates
     _check_cost(case)
     computed = score_artifact(
         case.artifact,
         timings=[timing.model_dump() for timing in compiled.timings.rows],
         attempts=stated.attempts,
-        text_overlaps=compiled.data.text_overlaps or 0,
+        near_duplicates=alike.waiting if alike else None,
+        text_overlaps=compiled.data.text_overlaps,
         pack=case.pack,
     )
     for member, value in stated.model_dump().items():
@@ -57,7 +70,7 @@ def scores(case: Case) -> Finding:
     low, high = stated.interval or (None, None)
     return Finding(
         f"K {stated.value} [{low}, {high}], verdict {stated.gate.verdict}; "
-        "L from signed timings, attempts signed only"
+        "L from signed timings; attempts and near duplicates signed only"
     )
 
 

@@ -149,10 +149,23 @@ def test_the_policy_is_read(tmp_path, text, required):
 
 
 @pytest.mark.parametrize(
+    ("text", "share"), [("replay_mismatch: 0.2\n", 0.2), ("replay_mismatch: 0\n", 0.0), ("", 0.0)]
+)
+def test_the_policy_says_how_many_replayed_outputs_may_differ(tmp_path, text, share):
+    (tmp_path / "policy.yaml").write_text(text)
+    assert TrustStore.open(tmp_path).policy.replay_mismatch == share
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "require_pas: true",
         "require_pass: maybe",
+        "replay_mismatch: 0.21",
+        "replay_mismatch: -0.01",
+        "replay_mismatch: .nan",
+        "replay_mismatch: true",
+        "replay_mismatch: '0.1'",
         "- a",
         "a: [",
         "require_pass: true\nrequire_pass: false",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kolm.artifact import write_artifact
-from kolm.canonical import canonical_json, canonical_lines, parse_canonical_lines
+from kolm.canonical import canonical_json, canonical_lines, parse_canonical, parse_canonical_lines
+from kolm.commitments import group_commitment
 from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
 from kolm.trainlog import Chain
@@ -30,6 +31,19 @@ def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
 def test_an_eval_picture_that_was_trained_on(here: Path, key: PrivateKey, shown: int) -> None:
     bundle = lie(here, key, train_pictures=(1000, shown, 1001))
     assert failed(audit(bundle)) == (15, "E_HOLDOUT_LEAK")
+
+
+def test_an_eval_row_of_a_group_that_was_trained_on(here: Path, key: PrivateKey) -> None:
+    def of_a_trained_group(members: Members) -> None:
+        train_set = parse_canonical(read(members, "train/set.json"), what="set")
+        train_set["rows"][0]["group"] = group_commitment(bytes.fromhex(train_set["salt"]), group="table 7")
+        members["train/set.json"] = canonical_json(train_set)
+        rows = parse_canonical_lines(read(members, "eval/pack.jsonl"), what="pack")
+        members["eval/pack.jsonl"] = canonical_lines([rows[0] | {"group": "table 7"}, *rows[1:]])
+
+    holdout = audit(lie(here, key, edit=of_a_trained_group)).checks[14]
+    assert holdout.code == "E_HOLDOUT_LEAK"
+    assert holdout.detail == "1 eval rows are of a group that was trained on, first row-000"
 
 
 def log_lines(members: Members) -> list[dict[str, Any]]:
@@ -129,6 +143,7 @@ def edit_spec(old: str, new: str) -> Callable[[Members], None]:
         ("name: digits", "name: letters"),
         ("model: base", "model: bases/other"),
         ("max_seq_length: 64", "max_seq_length: 128"),
+        ("eval: {", "generation: {batch: 8}\neval: {"),
         ("model: base", "model: base, revision: abc"),
     ],
 )
@@ -175,6 +190,11 @@ def test_a_spec_that_cannot_be_parsed(here: Path, key: PrivateKey, text: bytes) 
 )
 def test_a_training_block_that_is_not_the_locks(here: Path, key: PrivateKey, member: str, value: Any) -> None:
     bundle = lie(here, key, claim=lambda facts: facts["train_block"].update({member: value}))
+    assert failed(audit(bundle)) == (9, "E_SPEC_MISMATCH")
+
+
+def test_larger_batches_than_the_locks(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, claim=lambda facts: facts["evaluation"].update(batch=64))
     assert failed(audit(bundle)) == (9, "E_SPEC_MISMATCH")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kolm.canonical import canonical_lines, parse_canonical_lines
+from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
 from kolm.scorecard import score_artifact
 from tests.bundles import Bundle, Members, make_bundle
@@ -53,13 +54,25 @@ def without_the_control(row: dict[str, Any]) -> None:
     del row["outputs"]["grey"]
 
 
+def without_the_changed_question(row: dict[str, Any]) -> None:
+    del row["outputs"]["perturbed"]
+
+
 def fewer_tokens(row: dict[str, Any]) -> None:
     row["outputs"]["tuned"]["tokens"] = 0
 
 
 @pytest.mark.parametrize(
     "edit",
-    [better_score, better_extraction, better_answer, another_row, without_the_control, fewer_tokens],
+    [
+        better_score,
+        better_extraction,
+        better_answer,
+        another_row,
+        without_the_control,
+        without_the_changed_question,
+        fewer_tokens,
+    ],
 )
 def test_edited_outputs_do_not_give_the_signed_score(
     here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
@@ -103,6 +116,14 @@ def worse_base(k: dict[str, Any]) -> None:
     k["accuracy"]["base"]["value"] = 0.0
 
 
+def steadier_answers(k: dict[str, Any]) -> None:
+    k["accuracy"]["consistency"]["n"] += 1
+
+
+def smaller_p_value(k: dict[str, Any]) -> None:
+    k["accuracy"]["slices"]["read"]["gain"]["p_holm"] = 0.000001
+
+
 def a_pass(k: dict[str, Any]) -> None:
     k["gate"]["verdict"] = "PASS"
 
@@ -123,6 +144,8 @@ def better_published_score(k: dict[str, Any]) -> None:
         better_axis,
         kinder_evidence,
         worse_base,
+        steadier_answers,
+        smaller_p_value,
         a_pass,
         lower_threshold,
         better_published_score,
@@ -135,9 +158,44 @@ def test_an_edited_k_score_is_not_what_the_outputs_give(
     assert failed(audit(bundle)) == (16, "E_KSCORE")
 
 
-def test_timings_of_other_rows_are_not_believed(here: Path, key: PrivateKey) -> None:
-    bundle = lie(here, key, claim=lambda facts: facts["timings"]["rows"].reverse())
+def in_another_order(timings: list[dict[str, Any]]) -> None:
+    timings.reverse()
+
+
+def without_a_slow_one(timings: list[dict[str, Any]]) -> None:
+    del timings[-1]
+
+
+def with_a_fast_one_again(timings: list[dict[str, Any]]) -> None:
+    timings.append(timings[0])
+
+
+@pytest.mark.parametrize("edit", [in_another_order, without_a_slow_one, with_a_fast_one_again])
+def test_timings_of_other_rows_are_not_believed(
+    here: Path, key: PrivateKey, edit: Callable[[list[dict[str, Any]]], None]
+) -> None:
+    bundle = lie(here, key, claim=lambda facts: edit(facts["timings"]["rows"]))
     assert failed(audit(bundle)) == (16, "E_KSCORE")
+
+
+def test_a_near_duplicate_that_waits_is_not_hidden_from_the_gate(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, claim=lambda facts: facts["near_duplicates"].update(found=1, waiting=1))
+    assert failed(audit(bundle)) == (16, "E_KSCORE")
+
+
+@pytest.mark.parametrize(
+    ("member", "counts"),
+    [
+        ("near_duplicates", {"found": 2, "reviewed": 1, "waiting": 0}),
+        ("evaluation", {"batch": 8, "compared": 1, "differing": 2}),
+    ],
+)
+def test_counts_that_do_not_add_up_are_not_signed(
+    here: Path, key: PrivateKey, member: str, counts: dict[str, int]
+) -> None:
+    with pytest.raises(ArtifactError, match=r"near duplicates|more answers differ") as raised:
+        lie(here, key, claim=lambda facts: facts[member].update(counts))
+    assert raised.value.check == "E_SCHEMA"
 
 
 def test_a_faster_run_changes_the_l_axis(here: Path, key: PrivateKey) -> None:
@@ -153,7 +211,7 @@ def test_parameter_counts_that_flatter_the_cost(here: Path, key: PrivateKey) -> 
         edit_json(members, "spec.lock.json", lambda lock: lock["cost"].update(added_params=0))
 
     facts = lie(here / "draft", key, edit=cheaper).facts
-    k = score_artifact(facts.artifact, timings=facts.timings["rows"], attempts=1)
+    k = score_artifact(facts.artifact, timings=facts.timings["rows"], attempts=1, near_duplicates=0)
     assert k["axes"]["C"]["value"] > facts.k_score["axes"]["C"]["value"]
     scores = audit(lie(here / "final", key, edit=cheaper, k_score=k)).checks[15]
     assert (scores.code, scores.detail) == (
