@@ -1,108 +1,128 @@
-"""Figures of a report, as SVG made by hand: numbers in, markup out, every text escaped."""
+"""Figures of a report, as SVG made by hand: numbers in, markup out, and no text in it.
 
-from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+Strips measure along their width in per cent, so they fit a phone and a sheet of paper without becoming
+smaller; words stand beside them in HTML.
+"""
 
-from kolm.axes import WEIGHTS
+from collections.abc import Iterable, Sequence
+
+from kolm.report.scores import SliceMeans
 from kolm.trainlog import TrainLog
 
-WIDTH = 640
+POINTS = 800
+"""Most points of a curve; a longer one is thinned out."""
+
+BARS = 24
+"""Most bars of a histogram."""
 
 
-def axes(k: Mapping[str, Any]) -> str:
-    """Draw K with its interval and gate line, and each axis, as bars from 0 to 1."""
-    gate = next((c["required"] for c in k["gate"]["conditions"] if c["id"] == "k_lower"), None)
-    rows: list[tuple[str, float | None, Sequence[float] | None, float | None]] = [
-        ("K", k["value"], k["interval"], gate)
-    ]
-    rows += [(name, k["axes"][name]["value"], None, None) for name in WEIGHTS]
-    parts = []
-    for place, (label, value, interval, line) in enumerate(rows):
-        y = 24 + place * 30
-        parts.append(_text(16, y + 12, label, anchor="middle", css="label"))
-        parts.append(f'<rect class="track" x="34" y="{y}" width="500" height="16" rx="3"/>')
+def bar(
+    value: float | None, *, interval: Sequence[float] | None = None, gate: float | None = None, css: str = ""
+) -> str:
+    """Draw a number from 0 to 1 as a bar, with its interval and the line it has to reach."""
+    parts = ['<rect class="track" x="0" y="6" width="100%" height="10" rx="2"/>']
+    if value is not None:
+        parts.append(f'<rect class="bar {css}" x="0" y="6" width="{_share(value)}" height="10" rx="2"/>')
+    if interval is not None:
+        parts.append(_whiskers(interval, y=11))
+    if gate is not None:
+        parts.append(_line("gate", (gate, gate), (0, 22)))
+    return _strip(parts)
+
+
+def pair(score: SliceMeans) -> str:
+    """Draw the accuracy of base and tuned model on a slice on one line, and the interval of the tuned one."""
+    parts = ['<rect class="track" x="0" y="10.5" width="100%" height="1"/>']
+    if score.interval is not None:
+        parts.append(_whiskers(score.interval, y=11, css="tuned"))
+    for css, value, radius in (("base", score.base, 5), ("tuned", score.tuned, 4)):
         if value is not None:
-            css = "bar k" if label == "K" else "bar"
-            parts.append(f'<rect class="{css}" x="34" y="{y}" width="{500 * value:.1f}" height="16" rx="3"/>')
-        if interval:
-            low, high = (34 + 500 * bound for bound in interval)
-            parts.append(f'<path class="span" d="M{low:.1f} {y + 8}H{high:.1f}M{low:.1f} {y + 3}v10')
-            parts[-1] += f'M{high:.1f} {y + 3}v10"/>'
-        if line is not None:
-            x = 34 + 500 * float(line)
-            parts.append(f'<path class="gate" d="M{x:.1f} {y - 5}v26"/>')
-            parts.append(_text(x, y - 7, f"gate {line}", anchor="middle", css="small"))
-        parts.append(_text(544, y + 12, "missing" if value is None else f"{value:.3f}", css="value"))
-    return _svg(parts, height=30 + 30 * len(rows), title="K and its axes, from 0 to 1")
+            parts.append(f'<circle class="dot {css}" cx="{_share(value)}" cy="11" r="{radius}"/>')
+    return _strip(parts)
 
 
-def slices(accuracy: Mapping[str, Any]) -> str:
-    """Draw base and tuned accuracy of each slice on one line, with the tuned interval."""
-    parts = []
-    for place, (name, entry) in enumerate(accuracy["slices"].items()):
-        y = 24 + place * 34
-        label = name if len(name) <= 18 else f"{name[:17]}…"
-        parts.append(_text(150, y + 4, f"{label} ({entry['n']})", anchor="end", css="label"))
-        parts.append(f'<path class="axis" d="M160 {y}H520"/>')
-        if entry["interval"]:
-            low, high = (160 + 360 * bound for bound in entry["interval"])
-            parts.append(f'<path class="span" d="M{low:.1f} {y}H{high:.1f}"/>')
-        for model, css in (("base", "dot base"), ("tuned", "dot tuned")):
-            if entry[model] is not None:
-                parts.append(f'<circle class="{css}" cx="{160 + 360 * entry[model]:.1f}" cy="{y}" r="6"/>')
-        shown = [entry[model] for model in ("base", "tuned")]
-        text = " → ".join("?" if value is None else f"{value:.2f}" for value in shown)
-        parts.append(_text(536, y + 4, text, css="value"))
-    for share in (0, 0.5, 1):
-        parts.append(_text(160 + 360 * share, 12, f"{share:g}", anchor="middle", css="small"))
-    height = 30 + 34 * len(accuracy["slices"])
-    return _svg(parts, height=height, title="accuracy of base and tuned model on each slice")
+def histogram(counts: Sequence[int]) -> str:
+    """Draw how often whole numbers occur, in equal bins from the least to the largest."""
+    least, most = min(counts), max(counts)
+    bars = min(BARS, most - least + 1)
+    bins = [0] * bars
+    for number in counts:
+        bins[(number - least) * bars // (most - least + 1)] += 1
+    width, tallest = 100 / bars, max(bins)
+    return _strip(
+        [
+            f'<rect class="bar" x="{place * width + 0.1 * width:.2f}%" y="{48 - 48 * filled / tallest:.1f}" '
+            f'width="{0.8 * width:.2f}%" height="{48 * filled / tallest:.1f}"/>'
+            for place, filled in enumerate(bins)
+            if filled
+        ],
+        css="histogram",
+    )
 
 
-def curves(log: TrainLog) -> str:
-    """Draw the training loss, the validation losses and the gradient norm over steps."""
-    losses = [(step.step, step.loss) for step in log.steps]
-    norms = [(step.step, step.grad_norm) for step in log.steps]
+def losses(log: TrainLog, *, kept: int | None) -> tuple[str, float]:
+    """Draw training and validation loss over steps, and the step that was kept; return the largest, too."""
+    trained = [(step.step, step.loss) for step in log.steps]
     held = [(row.step, row.validation_loss) for row in log.validations]
-    top = _panel([("loss", losses), ("held", held)], y=16, height=130, title="loss")
-    bottom = _panel([("norm", norms)], y=176, height=90, title="gradient norm")
-    last = log.steps[-1].step if log.steps else 0
-    ends = [_text(44, 286, "step 1", css="small"), _text(620, 286, f"{last}", anchor="end", css="small")]
-    return _svg([*top, *bottom, *ends], height=292, title="training and validation loss, gradient norm")
+    return _panel({"loss": trained, "held": held}, last=len(log.steps), mark=kept)
+
+
+def norms(log: TrainLog) -> tuple[str, float]:
+    """Draw the norm of the gradient over steps, and return the largest."""
+    return _panel({"norm": [(step.step, step.grad_norm) for step in log.steps]}, last=len(log.steps))
+
+
+def rates(log: TrainLog) -> tuple[str, float]:
+    """Draw the learning rate over steps, and return the largest."""
+    return _panel({"rate": [(step.step, step.lr) for step in log.steps]}, last=len(log.steps))
 
 
 def _panel(
-    series: Sequence[tuple[str, Sequence[tuple[int, float]]]], *, y: int, height: int, title: str
-) -> list[str]:
-    """One set of axes with lines; their y axis starts at 0."""
-    points = [point for _, line in series for point in line]
-    if not points:
-        return [_text(44, y + 20, f"no {title}", css="small")]
-    last = max(1, max(step for step, _ in points) - 1)
-    most = max(value for _, value in points) or 1.0
-    parts = [
-        f'<path class="axis" d="M44 {y}V{y + height}H620"/>',
-        _text(40, y + 8, f"{most:.3g}", anchor="end", css="small"),
-        _text(40, y + height, "0", anchor="end", css="small"),
-        _text(50, y + 8, title, css="small"),
-    ]
-    for css, line in series:
-        places = [
-            (44 + 576 * (step - 1) / last, y + height * (1 - max(0.0, value) / most)) for step, value in line
-        ]
-        path = "L".join(f"{x:.1f} {at:.1f}" for x, at in places)
-        if len(places) > 1:
-            parts.append(f'<path class="line {css}" d="M{path}"/>')
-        if css == "held" or len(places) == 1:
-            parts += [f'<circle class="mark {css}" cx="{x:.1f}" cy="{at:.1f}" r="3.5"/>' for x, at in places]
-    return parts
+    series: dict[str, list[tuple[int, float]]], *, last: int, mark: int | None = None
+) -> tuple[str, float]:
+    """One pair of axes from 0 to the largest value, 1000 wide and 100 high, stretched where it is shown."""
+    most = max((value for line in series.values() for _, value in line), default=0.0)
+    across = max(1, last - 1)
+
+    def place(point: tuple[int, float]) -> str:
+        step, value = point
+        return f"{1000 * (step - 1) / across:.1f} {100 - 100 * max(0.0, value) / (most or 1):.2f}"
+
+    parts = ['<path class="axis" d="M0 0V100H1000"/>']
+    if mark:
+        x = 1000 * (mark - 1) / across
+        parts.append(f'<path class="kept" d="M{x:.1f} 0V100"/>')
+    for css, line in series.items():
+        points = [place(point) for point in _thinned(line)]
+        if len(points) > 1:
+            parts.append(f'<path class="line {css}" d="M{"L".join(points)}"/>')
+        if css == "held" or len(points) == 1:  # a line of no length with round ends is a dot
+            parts += [f'<path class="mark {css}" d="M{point}h0"/>' for point in points]
+    head = '<svg class="panel" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">'
+    return f"{head}{''.join(parts)}</svg>", most
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", css: str = "") -> str:
-    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _thinned(line: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Keep every n-th point and the last one."""
+    stride = -(-len(line) // POINTS) or 1
+    kept = line[::stride]
+    return kept if not line or kept[-1] == line[-1] else [*kept, line[-1]]
 
 
-def _svg(parts: Sequence[str], *, height: int, title: str) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
-    return f"{head}<title>{escape(title)}</title>{''.join(parts)}</svg>"
+def _whiskers(interval: Sequence[float], *, y: float, css: str = "") -> str:
+    low, high = interval
+    ends = "".join(_line(f"span {css}", (bound, bound), (y - 3, y + 3)) for bound in (low, high))
+    return _line(f"span {css}", (low, high), (y, y)) + ends
+
+
+def _line(css: str, x: tuple[float, float], y: tuple[float, float]) -> str:
+    return f'<line class="{css}" x1="{_share(x[0])}" x2="{_share(x[1])}" y1="{y[0]}" y2="{y[1]}"/>'
+
+
+def _share(value: float) -> str:
+    """Write a number from 0 to 1 in per cent; what lies outside stays at the edge."""
+    return f"{100 * min(1.0, max(0.0, value)):.2f}%"
+
+
+def _strip(parts: Iterable[str], *, css: str = "strip") -> str:
+    return f'<svg class="{css}" aria-hidden="true">{"".join(parts)}</svg>'

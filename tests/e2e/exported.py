@@ -7,8 +7,8 @@ import torch
 
 from apps.trainer.bases import recall_base
 from apps.trainer.generate import open_model
+from apps.trainer.pair import unpack
 from apps.trainer.processor import load_processor
-from apps.trainer.run import unpack
 from kolm.artifact import Artifact
 from kolm.spec import VLMTrainConfig
 from tests.digits import PROMPT, digits
