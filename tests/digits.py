@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from apps.capture.demo import PROMPT
+from apps.capture.digits import PROMPT
 
 BASES = Path(__file__).resolve().parents[1] / "specs" / "bases"
 QWEN = BASES / "qwen2_5_vl-tiny"
@@ -16,7 +16,7 @@ LLAVA = BASES / "llava-tiny"
 @cache
 def digits(count: int, start: int = 0) -> tuple[tuple[Image.Image, str], ...]:
     """Return `count` pictures with their names, from scikit-learn's scans, in the demo's order."""
-    from apps.capture.demo import load_digits
+    from apps.capture.digits import load_digits
 
     chosen = load_digits()[start : start + count]
     return tuple((digit.picture, digit.word) for digit in chosen)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.capture.demo import BASES, PROMPT, WORDS, base_folder, load_digits, write_digits
+from apps.capture.demo import BASES, base_folder, write_demo
+from apps.capture.digits import DIGITS, PROMPT, WORDS, load_digits
 from kolm.cid import cid_of_file
 from kolm.dataset import load_dataset, set_document
 from kolm.errors import SpecError, StorageError
@@ -19,7 +20,7 @@ SHIPPED = sorted(path.parent.name for path in BASES.glob("*/config.json"))
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("demo") / "digits"
-    write_digits(directory, train_rows=40, eval_rows=30)
+    write_demo(DIGITS, directory, train_rows=40, eval_rows=30)
     return directory
 
 
@@ -67,14 +68,14 @@ def test_digits_are_all_there_in_an_order_that_never_changes() -> None:
 
 
 def test_fewer_rows_are_the_first_of_more(demo: Path, tmp_path: Path) -> None:
-    write_digits(tmp_path / "d", train_rows=10, eval_rows=5)
+    write_demo(DIGITS, tmp_path / "d", train_rows=10, eval_rows=5)
     for name in ("train/pairs.jsonl", "eval/pack.jsonl"):
         assert (demo / name).read_text().startswith((tmp_path / "d" / name).read_text())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_shipped_base_is_copied_whole(name: str, tmp_path: Path) -> None:
-    write_digits(tmp_path / "d", base=name, train_rows=1, eval_rows=1)
+    write_demo(DIGITS, tmp_path / "d", base=name, train_rows=1, eval_rows=1)
     copied = {path.name: cid_of_file(path) for path in (tmp_path / "d" / "base" / name).iterdir()}
     assert copied == {path.name: cid_of_file(path) for path in base_folder(name).iterdir()}
     assert load_spec(tmp_path / "d" / "spec.yaml").base_source() == tmp_path / "d" / "base" / name
@@ -92,13 +93,13 @@ def test_occupied_place_is_refused_and_left_as_it_is(kind: str, tmp_path: Path) 
         (place / "mine.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SpecError, match="not an empty folder"):
-        write_digits(place, train_rows=1, eval_rows=1)
+        write_demo(DIGITS, place, train_rows=1, eval_rows=1)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    write_digits(tmp_path / "d", train_rows=1, eval_rows=1)
+    write_demo(DIGITS, tmp_path / "d", train_rows=1, eval_rows=1)
     assert (tmp_path / "d" / "spec.yaml").is_file()
 
 
@@ -112,14 +113,14 @@ BAD_CALLS = {
 @pytest.mark.parametrize(("options", "reason"), BAD_CALLS.values(), ids=BAD_CALLS)
 def test_bad_call_writes_nothing(options: dict[str, object], reason: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=reason):
-        write_digits(tmp_path / "d", **options)  # type: ignore[arg-type]
+        write_demo(DIGITS, tmp_path / "d", **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_scikit_learn_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(SpecError, match="needs scikit-learn") as caught:
-        write_digits(tmp_path / "d", train_rows=1, eval_rows=1)
+        write_demo(DIGITS, tmp_path / "d", train_rows=1, eval_rows=1)
     assert "kolm[demo]" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
@@ -129,7 +130,7 @@ def test_disk_that_refuses_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(StorageError, match="larger than this system allows"):
-            write_digits(tmp_path / "d", train_rows=1, eval_rows=1)
+            write_demo(DIGITS, tmp_path / "d", train_rows=1, eval_rows=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.capture.importers import add_pair, import_file, require_complete, write_eval_pack
+from apps.capture.importers import add_pair, import_file, require_complete
+from apps.capture.packs import write_eval_pack
 from apps.capture.store import store_at
 from kolm.errors import DataError, SpecError
 from kolm.pack import load_pack
