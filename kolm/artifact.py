@@ -32,6 +32,7 @@ Role = Literal[
     "pack",
     "pack-rows",
     "image",
+    "pixels",
     "rows",
 ]
 
@@ -54,6 +55,9 @@ WEIGHTS = "weights/model.safetensors"
 
 _TRAINED: dict[str, Role] = {ADAPTER[0]: "adapter", ADAPTER[1]: "adapter", WEIGHTS: "weights"}
 """What was trained: an adapter, or weights where no part got LoRA factors; never both."""
+
+_WITHHELD: dict[str, Role] = {"eval/images.json": "pixels"}
+"""Stands in for the pictures of a pack that withholds them (specs/formats/pack.md 5)."""
 
 _OPEN: tuple[tuple[re.Pattern[str], Role], ...] = (
     (re.compile(r"processor/[a-z0-9._-]+\.(?:json|txt|jinja|model)", re.ASCII), "processor"),
@@ -127,7 +131,7 @@ def role_of(path: str) -> Role:
 
     Code, pickles and anything unknown have no role (specs/formats/artifact.md 2).
     """
-    known = _FIXED | _TRAINED
+    known = _FIXED | _TRAINED | _WITHHELD
     if path in known:
         return known[path]
     for pattern, role in _OPEN:

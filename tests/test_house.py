@@ -50,6 +50,7 @@ def test_help_is_there_at_once():
         "registry.client",
         "apps.trainer.vlm",
         "apps.eval.run",
+        "apps.eval.replay",
     ],
 )
 def test_importing_loads_no_torch(module: str):

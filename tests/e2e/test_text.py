@@ -69,7 +69,7 @@ def test_the_gate_judges_a_text_model_without_asking_for_images(tickets: Tickets
     assert "n/a  image_gain" in result.stdout
     assert "grey" not in result.stdout
     assert "vision" not in result.stderr
-    assert "0 questions without images in both" in result.stderr
+    assert "leaks    none" in result.stderr
 
 
 def test_the_receipt_has_a_text_models_block(tickets: Tickets):
@@ -89,7 +89,8 @@ def test_verify_compares_every_frozen_tensor_with_the_base(tickets: Tickets):
     result = kolm("verify", tickets.artifact, "--base", tickets.folder / "base", "--json")
     report = json.loads(result.stdout)
     assert result.exit_code == 0, result.stderr
-    assert {check["status"] for check in report["checks"]} == {"passed"}
+    *done, replay = (check["status"] for check in report["checks"])
+    assert (set(done), replay) == ({"passed"}, "skipped")  # a replay has to be asked for
 
 
 def test_run_answers_a_prompt_without_an_image(tickets: Tickets):
@@ -152,7 +153,7 @@ def test_rows_about_text_stand_beside_rows_that_show_images(tmp_path: Path):
             rows.write(json.dumps(row) + "\n")
     result = kolm("compile", folder / "spec.yaml", "--out", tmp_path / "out")
     assert result.exit_code == 4, result.stderr
-    assert "0 images and 0 questions without images in both" in result.stderr
+    assert "leaks    none" in result.stderr
     artifact = Artifact.open(tmp_path / "out" / "digits.kolm")
     last = json.loads(artifact.read("eval/rows.jsonl").splitlines()[-1])
     assert (last["id"], last["image_tokens"], sorted(last["outputs"])) == (
@@ -230,7 +231,7 @@ def test_questions_that_are_trained_on_fail_the_gate(task: Path):
     change(task, "num_train_epochs: 5", "max_steps: 1")
     result = kolm("compile", task, "--out", task.parent / "out")
     assert result.exit_code == 3, result.stderr
-    assert "1 questions without images in both" in result.stderr
+    assert "and 1 questions without pictures are trained on and evaluated on" in result.stderr
     assert "the gate will fail (no_leak)" in result.stderr
     assert "FAIL no_leak            required 0, observed 1" in result.stdout
     assert kolm("verify", task.parent / "out" / "tickets.kolm").exit_code == 0

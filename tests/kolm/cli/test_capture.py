@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 from kolm.captures import Captures
 from kolm.cli.capture import app
 from kolm.dataset import load_dataset
+from tests.apps.capture.published import vqav2_json
 from tests.pictures import write_png
 
 
@@ -121,3 +122,17 @@ def test_long_texts_are_cut_in_a_listing(tmp_path: Path) -> None:
     line = call("ls", "ns").stdout
     assert "..." in line
     assert line.endswith("->  x y\n")
+
+
+def test_published_shape_is_imported_by_its_name_or_recognised(tmp_path: Path) -> None:
+    path = vqav2_json(tmp_path / "vqa")
+    assert call("import", path, "--into", "a", "--format", "vqav2").stdout == "2 rows imported into a\n"
+    assert call("import", path, "--into", "a", "--format", "auto").stdout.startswith("0 rows imported into a")
+    (tmp_path / "vqa" / "val2014").rename(tmp_path / "pictures")
+    elsewhere = ("--format", "auto", "--images", tmp_path / "pictures")
+    assert call("import", path, "--into", "b", *elsewhere).stdout == "2 rows imported into b\n"
+
+
+def test_folder_of_pictures_needs_a_format(table: Path, tmp_path: Path) -> None:
+    done = call("import", table, "--into", "ns", "--images", tmp_path)
+    assert (done.exit_code, "--images needs --format" in done.stderr) == (2, True)

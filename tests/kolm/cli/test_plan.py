@@ -32,7 +32,7 @@ def test_the_page_answers_what_is_frozen_trained_served_and_needed(folder: Path)
     lines = result.stdout.splitlines()
     assert all(len(line) <= 110 for line in lines)
     starts = [line.split()[0] for line in lines if line[:1].strip()]
-    answers = "route base lora frozen trained saved serve memory time rows leaks open"
+    answers = "route base lora frozen trained saved serve memory time rows gain leaks open"
     assert starts == answers.split()
     assert "visual.merger" in result.stdout
     assert "lora: LoRA factors in linear layers of the language tower" in result.stdout
@@ -64,6 +64,32 @@ def test_a_row_that_would_stop_the_compile_is_named_and_is_exit_code_6(folder: P
     assert result.exit_code == 6, result.stdout + result.stderr
     assert "refused  row" in result.stdout
     assert "15 train" in result.stdout
+
+
+def test_a_pack_that_is_too_small_to_show_any_gain_is_called_that(folder: Path):
+    result = CliRunner().invoke(app, [str(folder / "spec.yaml")])
+    assert "gain     none can be shown: 24 eval rows are too few for any gain" in result.stdout
+
+
+def test_the_least_gain_that_the_pack_and_its_slices_show_is_told(folder: Path, tmp_path: Path):
+    large = tmp_path / "digits"
+    shutil.copytree(folder, large)
+    rows = (large / "eval" / "pack.jsonl").read_text().splitlines()
+    changes = [{"id": f"row-{n}", "slice": "few" if n < 30 else "read"} for n in range(155)]
+    many = [json.dumps(json.loads(rows[n % 24]) | change) for n, change in enumerate(changes)]
+    (large / "eval" / "pack.jsonl").write_text("\n".join(many) + "\n")
+    head = (large / "eval" / "pack.yaml").read_text().partition("slices:")[0]
+    slices = "slices:\n  read: {metric: exact@1}\n  few: {metric: exact@1}\n"
+    (large / "eval" / "pack.yaml").write_text(head + slices)
+    page = CliRunner().invoke(app, [str(large / "spec.yaml")]).stdout
+    assert "gain     0.100 over the base is the least that shows in 8 of 10 runs" in page
+    assert "  few        none, 30 rows are too few" in page
+    found = json.loads(CliRunner().invoke(app, [str(large / "spec.yaml"), "--json"]).stdout)["detectable"]
+    assert found["discordant"] == 0.2
+    assert found["pack"]["rows"] == 155
+    assert found["pack"]["gain"] == pytest.approx(0.1, abs=0.001)
+    assert found["slices"]["few"] == {"rows": 30, "gain": None}
+    assert found["slices"]["read"]["gain"] > found["pack"]["gain"]
 
 
 def test_a_row_is_shown_decoded(folder: Path):

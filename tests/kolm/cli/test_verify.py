@@ -37,7 +37,7 @@ def test_an_honest_bundle_is_verified_line_by_line(bundle: Bundle) -> None:
     result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--base", bundle.base_dir)
     assert result.exit_code == 0
     *checks, closing = result.stdout.splitlines()
-    assert [int(line.split()[0]) for line in checks] == list(range(1, 18))
+    assert [int(line.split()[0]) for line in checks] == list(range(1, 19))
     assert closing.startswith(f"VERIFIED {bundle.cid}")
     assert "gate INCONCLUSIVE" in closing
 
@@ -75,7 +75,12 @@ def test_json_is_one_object(bundle: Bundle) -> None:
     [
         (["nothing.kolm"], "neither a file nor a CID"),
         (["bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"], "add --registry"),
-        ([str(ROOT / "pyproject.toml"), "--level", "1"], "not supported yet"),
+        ([str(ROOT / "pyproject.toml"), "--level", "2"], "not supported yet"),
+        ([str(ROOT / "pyproject.toml"), "--nonce", "00" * 16], "--nonce is for level 1"),
+        ([str(ROOT / "pyproject.toml"), "--level", "1", "--rows", "0"], "'0' is not a number of rows"),
+        ([str(ROOT / "pyproject.toml"), "--level", "1", "--rows", "some"], "'some' is not a number of rows"),
+        ([str(ROOT / "pyproject.toml"), "--level", "1", "--nonce", "0x12"], "is not 8 to 64 bytes in hex"),
+        ([str(ROOT / "pyproject.toml"), "--level", "1", "--nonce", "00"], "is not 8 to 64 bytes in hex"),
         ([str(ROOT / "pyproject.toml"), "--base", "nowhere"], "no folder at nowhere"),
     ],
 )
