@@ -19,8 +19,8 @@ class GateFacts:
     """What the run observed apart from scores."""
 
     overlaps: int | None
-    """Images, questions without images and declared groups that are both trained on and evaluated on; None:
-    nobody looked for the questions."""
+    """Eval rows with a picture, with a declared group or, without pictures, with a question that is trained
+    on; None: nobody looked for the questions."""
     near_duplicates: int | None
     """Pairs of a trained and an evaluated image that look alike and wait for review; None: nobody looked."""
     frozen_changed: int

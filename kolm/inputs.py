@@ -1,6 +1,6 @@
 """Everything a compile reads besides the base, checked before anything is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kolm.dataset import Dataset, Example, load_dataset, set_document, split_dataset
@@ -50,6 +50,7 @@ def read_inputs(loaded: LoadedSpec, *, sees_images: bool) -> Inputs:
     pack = load_pack(loaded.root / loaded.spec.data.eval)
     metrics = _metrics(loaded, pack)
     check_pictures(pack, sees_images=sees_images)
+    check_gold(pack, metrics)
     sets = _sets(loaded, pack)
     if not sees_images:
         _refuse_images(sets.examples, what="rows")
@@ -98,6 +99,23 @@ def check_pictures(pack: EvalPack, *, sees_images: bool) -> None:
             f"pack {pack.name} has no image in any row",
             hint="a vision-language model is judged on rows with images",
         )
+
+
+def check_gold(pack: EvalPack, metrics: Mapping[str, str]) -> None:
+    """Refuse accepted answers that the metric of their slice cannot compare with, before a model is asked.
+
+    Raises DataError naming the first rows, SpecError.
+    """
+    faults = []
+    for row in pack.rows:
+        try:
+            get_metric(metrics[row.slice]).check(row.gold)
+        except DataError as err:
+            faults.append((f"row {row.id} for {metrics[row.slice]}: {err.message}", err.hint))
+    if faults:
+        told = "; ".join(message for message, _ in faults[:5])
+        rest = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise DataError(f"pack {pack.name}: {told}{rest}", hint=faults[0][1])
 
 
 def _refuse_images(rows: Iterable[Example | PackRow], *, what: str) -> None:

@@ -154,7 +154,7 @@ def resample(n: int, *, seed: int, replicates: int = REPLICATES) -> Iterator[npt
 def clusters_of(keys: Sequence[Sequence[str]], ids: Sequence[str]) -> list[str]:
     """Name the cluster of each row: rows that share a key, directly or through others, share a name.
 
-    The name is the smallest key of the cluster, or `row:` and the row's own id where it has none.
+    Each row has a key of its own besides, `row:` and its id. The name is the smallest key of the cluster.
     """
     parent: dict[str, str] = {}
 
@@ -164,8 +164,9 @@ def clusters_of(keys: Sequence[Sequence[str]], ids: Sequence[str]) -> list[str]:
             key = parent[key]
         return key
 
-    for row in keys:
+    own = [f"row:{row_id}" for row_id in ids]
+    for name, row in zip(own, keys, strict=True):
         for key in row:
-            low, high = sorted((root(row[0]), root(key)))
+            low, high = sorted((root(name), root(key)))
             parent[high] = low
-    return [root(row[0]) if row else f"row:{row_id}" for row, row_id in zip(keys, ids, strict=True)]
+    return [root(name) for name in own]

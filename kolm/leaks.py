@@ -18,7 +18,8 @@ from kolm.pack import EvalPack
 from kolm.review import Pair, Review, Verdict
 from kolm.schema import read_model
 
-_Known = Mapping[str, list[tuple[PartOfSet, str]]]
+_Known = Mapping[str, tuple[PartOfSet, str]]
+_Match = tuple[Label, PartOfSet, str]
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,24 @@ class Overlap:
 
 
 def exact_overlaps(set_document: bytes | Mapping[str, Any], pack: EvalPack) -> list[Overlap]:
-    """Return every pair of a set row and an eval row with a common picture, in the order of the pack.
+    """Return the eval rows that show a picture of a set row, in the pack's order, each once.
 
+    Each is named with the first set row that shows its picture: of the pairs a stranger's set could have
+    as many as its rows times the pack's.
     `set_document` is train/set.json, as bytes or parsed. Raises ArtifactError (E_SCHEMA, E_JSON_CANONICAL)
     when it is none, DataError for a picture that cannot be read.
     """
     document = parse_set(set_document) if isinstance(set_document, bytes) else _model(set_document)
     salt = bytes.fromhex(document.salt)
     known: dict[Label, _Known] = {"bytes": _index(document, "bytes"), "pixels": _index(document, "pixels")}
-    found: dict[tuple[str, str, str], Overlap] = {}
+    matches = {cid: _match(cid, pack=pack, salt=salt, known=known) for cid in pack.images}
+    found = []
     for row in pack.rows:
-        for cid in row.images:
-            for kind, part, train_id in _matches(cid, pack=pack, salt=salt, known=known):
-                found.setdefault((row.id, part, train_id), Overlap(train_id, row.id, kind, part))
-    return list(found.values())
+        match = next((match for cid in row.images if (match := matches[cid])), None)
+        if match:
+            kind, part, train_id = match
+            found.append(Overlap(train_id, row.id, kind, part))
+    return found
 
 
 def shared_groups(set_document: bytes | Mapping[str, Any], pack: EvalPack) -> list[str]:
@@ -84,18 +89,18 @@ def text_overlaps(examples: Iterable[Example], pack: EvalPack) -> list[TextOverl
     Texts are compared as `folded`. Only user turns of rows that show no picture are compared: the same
     question about a picture is another question.
     """
-    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    asked: dict[str, dict[str, str]] = defaultdict(dict)  # of each answer to a question, the first row
     for example in examples:
         if not example.images:
             for turn, answer in zip(example.messages, (*example.messages[1:], None), strict=True):
                 if turn.role == "user":
-                    asked[folded(turn.text)].append((example.id, folded(answer.text) if answer else ""))
+                    asked[folded(turn.text)].setdefault(folded(answer.text) if answer else "", example.id)
     found = []
     for row in pack.rows:
-        known = asked.get(folded(row.prompt), []) if not row.images else []
-        right = [train_id for train_id, answer in known if answer in {folded(gold) for gold in row.gold}]
+        known = asked.get(folded(row.prompt), {}) if not row.images else {}
+        right = next((known[gold] for gold in map(folded, row.gold) if gold in known), None)
         if known:
-            train_id = right[0] if right else known[0][0]
+            train_id = right or next(iter(known.values()))
             found.append(TextOverlap(train_id, row.id, "answer" if right else "question"))
     return found
 
@@ -207,11 +212,11 @@ class Leaks:
 
 def _showing(rows: Iterable[Any]) -> dict[CID, tuple[str, ...]]:
     """Map each picture to the ids of the rows that show it."""
-    ids: dict[CID, tuple[str, ...]] = {}
+    ids: dict[CID, dict[str, None]] = defaultdict(dict)
     for row in rows:
         for cid in row.images:
-            ids[cid] = tuple(dict.fromkeys((*ids.get(cid, ()), row.id)))
-    return ids
+            ids[cid][row.id] = None
+    return {cid: tuple(found) for cid, found in ids.items()}
 
 
 def _alike(
@@ -227,21 +232,21 @@ def _model(value: Mapping[str, Any]) -> SetDocument:
 
 
 def _index(document: SetDocument, label: Label) -> _Known:
-    """Map each image commitment to the rows that hold it."""
-    index: dict[str, list[tuple[PartOfSet, str]]] = defaultdict(list)
+    """Map each image commitment to the first row that holds it."""
+    index: dict[str, tuple[PartOfSet, str]] = {}
     parts: tuple[PartOfSet, ...] = ("rows", "validation")
     for part in parts:
         for row in getattr(document, part):
             for image in row.images:
-                index[getattr(image, label)].append((part, row.id))
+                index.setdefault(getattr(image, label), (part, row.id))
     return index
 
 
-def _matches(
-    cid: CID, *, pack: EvalPack, salt: bytes, known: Mapping[Label, _Known]
-) -> Iterator[tuple[Label, PartOfSet, str]]:
-    """Yield the set rows that show a picture; equal bytes are found before equal pixels."""
+def _match(cid: CID, *, pack: EvalPack, salt: bytes, known: Mapping[Label, _Known]) -> _Match | None:
+    """Return the first set row that shows a picture; equal bytes are found before equal pixels."""
     digests: dict[Label, str] = {"bytes": digest_of(cid).hex(), "pixels": pack.gallery.pixels(cid)}
     for label, digest in digests.items():
-        for part, train_id in known[label].get(image_commitment(salt, label=label, digest=digest), ()):
-            yield label, part, train_id
+        row = known[label].get(image_commitment(salt, label=label, digest=digest))
+        if row:
+            return label, *row
+    return None

@@ -263,7 +263,10 @@ def _csv_records(path: Path, *, any_columns: bool) -> Iterator[Numbered]:
         except UnicodeDecodeError as err:
             raise DataError(f"{path} is not UTF-8 text: {err}", hint="save it as CSV UTF-8") from err
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(reader, [])
+    try:
+        header = next(reader, [])
+    except csv.Error as err:
+        raise DataError(f"{path}: the header is not CSV: {err}", hint="save it as CSV UTF-8") from err
     _check_header(header, path, any_columns=any_columns)
     number = 0
     while True:
@@ -299,6 +302,6 @@ def _csv_record(header: list[str], cells: list[str]) -> Mapping[str, Any] | Data
 
 def _opened(path: Path) -> io.BufferedReader:
     try:
-        return io.BufferedReader(open_for_reading(path, what="pairs"))
+        return io.BufferedReader(open_for_reading(path, what="rows"))
     except StorageError as err:
         raise DataError(err.message, hint=err.hint) from err

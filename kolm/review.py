@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from kolm.canonical import canonical_lines
 from kolm.errors import DataError
+from kolm.files import read_bytes, write_atomic
 from kolm.pairs import json_records
 
 Verdict = Literal["distinct", "duplicate", "unreviewed"]
@@ -66,6 +67,19 @@ def review_lines(pairs: Iterable[tuple[Pair, str]]) -> bytes:
         {**pair._asdict(), "verdict": "unreviewed", "by": "", "note": note[:LONGEST_NOTE]}
         for pair, note in pairs
     )
+
+
+def extend_review(path: Path, pairs: Iterable[tuple[Pair, str]]) -> int:
+    """Write pairs that wait to a list, after the lines it has; return how many it did not name before.
+
+    What a person wrote stays byte for byte. Raises DataError, StorageError.
+    """
+    kept = read_bytes(path, what="reviewed list") if path.exists() else b""
+    judged = read_review(path).verdicts if kept else {}
+    added = [(pair, note) for pair, note in pairs if pair not in judged]
+    between = b"" if not kept or kept.endswith(b"\n") else b"\n"
+    write_atomic(path, kept + between + review_lines(added))
+    return len(added)
 
 
 def _fault(record: Mapping[str, Any]) -> str:

@@ -95,7 +95,8 @@ def _facts(
     seen = len(exact_overlaps(train_set, pack)) + len(shared_groups(train_set, pack))
     if text_overlaps is None and all(row.images for row in pack.rows):
         text_overlaps = 0  # there is no question without pictures to look for
-    sizes = Counter(slice_ for slice_, _ in set(zip((row.slice for row in pack.rows), clusters(pack), strict=True)))
+    independent = {(row.slice, name) for row, name in zip(pack.rows, clusters(pack), strict=True)}
+    sizes = Counter(slice_ for slice_, _ in independent)
     return GateFacts(
         overlaps=None if text_overlaps is None else seen + text_overlaps,
         near_duplicates=near_duplicates,
@@ -128,6 +129,9 @@ def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
             raise _wrong(f"row {row.id} lacks an output, or has one too many")
         if not asked.images and (row.image_tokens or row.patches):
             raise _wrong(f"row {row.id} counts image tokens and shows no picture")
+        blind = [output for name, output in row.outputs.items() if name in CONTROLS]
+        if not asked.images and any(output != row.outputs["tuned"] for output in blind):
+            raise _wrong(f"row {row.id} shows no picture, and answers differently without one")
         _check_scores(row, asked=asked, metric_id=metric_of(artifact, row.slice))
     return rows
 
@@ -149,7 +153,9 @@ def _check_scores(row: EvalRow, *, asked: PackRow, metric_id: str) -> None:
     metric = get_metric(metric_id)
     for model, output in row.outputs.items():
         extracted, score = metric.judge(output.raw, asked.gold)
-        if (extracted, score) != (output.extracted, output.score):
+        if extracted != output.extracted:
+            raise _wrong(f"row {row.id}, {model}: {metric_id} reads another answer than the row says")
+        if score != output.score:
             raise _wrong(f"row {row.id}, {model}: {metric_id} gives {score}, the row says {output.score}")
 
 
@@ -198,7 +204,7 @@ def _cluster_keys(row: PackRow, pack: EvalPack) -> Iterator[str]:
     for cid in row.images:
         yield from (str(cid), f"pixels:{pack.gallery.pixels(cid)}")
     if not row.images:
-        yield from (f"row:{row.id}", f"text:{sha256_hex(folded(row.prompt).encode())}")
+        yield f"text:{sha256_hex(folded(row.prompt).encode())}"
 
 
 def _nanoseconds(timings: Sequence[Mapping[str, Any]], member: str) -> list[int] | None:

@@ -104,6 +104,7 @@ class _Reader:
                 raise record
             example = example_of(record.pair(), number=number, gallery=self._gallery)
             row = checked(_question(example, record), self._head)
+            get_metric(self._head.slices[row.slice].metric).check(row.gold)
             if row.id in self.rows:
                 raise refused(f"its id {row.id!r} is that of another row")
             self.rows[row.id] = row
@@ -112,6 +113,8 @@ class _Reader:
 
 
 def _wanted(path: Path, source: Source, wish: Wish) -> Iterator[tuple[int, Record | DataError]]:
+    if wish.images is not None and not wish.images.is_dir():
+        raise SpecError(f"no folder at {wish.images}", hint="--images names the folder of the pictures")
     pictures = Pictures(wish.images or folder_of(path))
     for number, record in source.records(path, pictures, wish.prompt or source.prompt):
         if wish.slice is None or isinstance(record, DataError) or record.slice == wish.slice:

@@ -222,7 +222,8 @@ def recall_base(identity: dict[str, Any], *, directory: Path | None = None, trus
 
     `directory` is where to look; without it, the folder noted at compile time, then the hub. A base that
     runs code of its own is returned only with `trust`: an artifact from elsewhere could name any code.
-    Raises SpecError for that code, TrainError when the base is not there or its files differ.
+    Raises SpecError for that code and for a `directory` that is none, TrainError when the base is not there
+    or its files differ.
     """
     code = code_files(entry["path"] for entry in identity["files"])
     if code and not trust:
@@ -231,6 +232,8 @@ def recall_base(identity: dict[str, Any], *, directory: Path | None = None, trus
             f"such as {code[0]}",
             hint="read them; then allow it: --trust-code, in Python trust_code=True",
         )
+    if directory is not None and not directory.is_dir():
+        raise SpecError(f"no folder at {directory}", hint="--base names the folder of the base model")
     directory = directory or noted_folder(identity)
     named = {"model": identity["model"], "revision": identity["revision"], "trust": bool(code)}
     if directory is not None and directory.is_dir():
@@ -254,8 +257,10 @@ def noted_folder(identity: dict[str, Any]) -> Path | None:
 
 def _require_same(base: Base, identity: dict[str, Any]) -> None:
     """Raises TrainError."""
-    then = {entry["path"]: entry["sha256"] for entry in identity["files"]}
-    now = {entry["path"]: entry["sha256"] for entry in base.files}
+    then, now = (
+        {entry["path"]: (entry["sha256"], entry["bytes"]) for entry in files}
+        for files in (identity["files"], base.files)
+    )
     changed = sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
     if changed:
         raise TrainError(

@@ -6,11 +6,13 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import typer
 
 from kolm.errors import KolmError, TrainError
+from kolm.files import refusal
 
 P = ParamSpec("P")
 
@@ -69,7 +71,10 @@ def require_extra(module: str, extra: str, *, error: type[KolmError] = TrainErro
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Run a command so that every `KolmError` becomes one message and its exit code."""
+    """Run a command so that every `KolmError` becomes one message and its exit code.
+
+    So does a path that the file system does not let anyone look at: asking whether it exists raises as well.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -78,6 +83,12 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except KolmError as err:
             report(err, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(err.exit_code) from err
+        except OSError as err:
+            if not isinstance(err.filename, str):
+                raise
+            refused = refusal(err, action="use", path=Path(err.filename))
+            report(refused, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(refused.exit_code) from err
         except KeyboardInterrupt as err:
             note("interrupted")
             raise typer.Exit(INTERRUPTED) from err

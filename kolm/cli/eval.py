@@ -49,12 +49,10 @@ def eval_(
 
 def _check_pack(artifact: "Artifact", pack: "EvalPack") -> None:
     """Refuse a pack that this model cannot be judged on. Raises DataError, SpecError."""
-    from kolm.inputs import check_pictures
-    from kolm.metrics import get_metric
+    from kolm.inputs import check_gold, check_pictures
 
     check_pictures(pack, sees_images=artifact.modules.sees_images)
-    for part in pack.slices.values():
-        get_metric(part.metric)
+    check_gold(pack, {name: part.metric for name, part in pack.slices.items()})
 
 
 def _asked(

@@ -19,7 +19,7 @@ _SHOWN = 20
 def leaks(
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML).")],
     out: Annotated[
-        Path | None, typer.Option(help="Write the near duplicates that wait to this file, to be reviewed.")
+        Path | None, typer.Option(help="Add the near duplicates that wait to this list, to be reviewed.")
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page that shows near duplicates side by side.")
@@ -34,13 +34,13 @@ def leaks(
     from kolm.errors import DataError
     from kolm.files import write_atomic
     from kolm.inputs import read_leaks
-    from kolm.review import review_lines
+    from kolm.review import extend_review
     from kolm.spec import load_spec
 
     sets, found = read_leaks(load_spec(spec))
     if out:
-        write_atomic(out, review_lines((pair.pair, _told(pair)) for pair in found.waiting))
-        note(f"wrote    {out}: {len(found.waiting)} pairs to review; name it as data.reviewed in the spec")
+        added = extend_review(out, ((pair.pair, _told(pair)) for pair in found.waiting))
+        note(f"wrote    {out}: {added} more pairs to review; name it as data.reviewed in the spec")
     if html:
         from kolm.report.lookalikes import lookalikes_html
 
@@ -54,7 +54,8 @@ def leaks(
 def leak_lines(counts: Mapping[str, int], spec: Path) -> list[str]:
     """Say what is in both and which conditions of the gate fail, with the next step; `counts` of a spec."""
     exact = counts["pictures"] + counts["groups"] + counts["questions"]
-    lines = ["none: no eval picture, group or question is trained on"]
+    alike = "" if counts["found"] else ", and no two pictures look alike"
+    lines = [f"none: no eval picture, group or question is trained on{alike}"]
     if exact:
         lines = [
             f"{counts['pictures']} pictures, {counts['groups']} rows of a shared group and "
@@ -67,7 +68,10 @@ def leak_lines(counts: Mapping[str, int], spec: Path) -> list[str]:
         )
         lines.append(near + ("; the gate will fail (no_near_duplicate)" if counts["waiting"] else ""))
     if counts["waiting"]:
-        lines.append(f"next: kolm leaks {spec} --out reviewed.jsonl, then data.reviewed: reviewed.jsonl")
+        beside = spec.parent / "reviewed.jsonl"
+        lines.append(
+            f"next: kolm leaks {spec} --out {beside}, then data.reviewed: reviewed.jsonl in the spec"
+        )
     if counts["unused"]:
         lines.append(f"{counts['unused']} entries of the reviewed list are about no pair that was found")
     return lines

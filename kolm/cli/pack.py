@@ -108,21 +108,26 @@ def read_pack(path: Path) -> "EvalPack":
 
 def _described(pack: "EvalPack") -> dict[str, Any]:
     from kolm.intervals import detectable_gain
+    from kolm.metrics import get_metric
     from kolm.scorecard import clusters
 
+    independent = len(set(clusters(pack)))
     counts = Counter(row.slice for row in pack.rows)
     return {
         "name": pack.name,
         "version": pack.version,
         "digest": pack.digest,
         "rows": len(pack.rows),
-        "slices": {name: {"metric": part.metric, "rows": counts[name]} for name, part in pack.slices.items()},
+        "slices": {
+            name: {"metric": get_metric(part.metric).id, "rows": counts[name]}
+            for name, part in pack.slices.items()
+        },
         "images": len(pack.images),
         "groups": len({row.group for row in pack.rows if row.group is not None}),
         "cluster": pack.cluster,
-        "clusters": len(set(clusters(pack))),
+        "clusters": independent,
         "withhold": pack.withhold,
-        "detectable_gain": detectable_gain(clusters, discordant=DISCORDANT),
+        "detectable_gain": detectable_gain(independent, discordant=DISCORDANT),
     }
 
 

@@ -18,9 +18,15 @@ def score_lines(k_score: dict[str, Any]) -> list[str]:
         _gain_line(accuracy),
         f"K        {_with_interval(k_score)}   {axes}",
         f"gate     {gate['verdict']}",
-        *(f"  {_OK[c['ok']]} {c['id']:<18} required {c['required']}, observed {c['observed']}"
-          for c in conditions),
-    ]  # fmt: skip
+        *(f"  {_OK[c['ok']]} {c['id']:<18} {_observed(c)}" for c in conditions),
+    ]
+
+
+def _observed(condition: dict[str, Any]) -> str:
+    if condition["required"] is None:
+        return "not judged"
+    seen = "nothing" if condition["observed"] is None else condition["observed"]
+    return f"required {condition['required']}, observed {seen}"
 
 
 def _accuracy_line(accuracy: dict[str, Any]) -> str:

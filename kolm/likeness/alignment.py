@@ -33,17 +33,22 @@ _BLUR = 0.65  # of a pixel, at twice the area
 def judged(first: Likeness, second: Likeness, lie: Lie) -> tuple[Kind, float] | None:
     """Align two pictures, beginning from `lie`; return kind and difference when they are alike, else None.
 
-    The order of the two makes no difference.
+    The order of the two makes no difference. Plain pictures are compared as wholes: their crops look like
+    each other, so that neither `lie` nor an alignment far from the identity says anything.
     """
+    plain, identity = first.plain or second.plain, np.eye(3)[:2]
+    lie = identity if plain else lie
     if _order(second) < _order(first):
         first, second, lie = second, first, np.linalg.inv(np.vstack([lie, [0, 0, 1]]))[:2]
     lie = _aligned(first.small, second.small, lie, steps=_ROUGH_STEPS)
     if _difference(first.small, second.small, lie) > MAX_ROUGH:
         return None
     lie = _aligned(first.grey, second.grey, lie, steps=_STEPS)
-    whole = bool(np.abs(lie - np.eye(3)[:2]).max() <= WHOLE)
+    whole = bool(np.abs(lie - identity).max() <= WHOLE)
+    if plain and not whole:
+        lie, whole = identity, True
     worst = _worst_tile(first.colour, second.colour, lie)
-    if worst > MAX_DIFFERENCE or ((first.plain or second.plain) and not whole):
+    if worst > MAX_DIFFERENCE:
         return None
     return ("copy" if whole else "part"), round(worst, 3)
 

@@ -20,6 +20,10 @@ from kolm.validation import nearest
 __all__ = ["METRICS", "Metric", "Scored", "get_metric", "versions_of"]
 
 
+_READABLE = "[0,0,0,0]"
+"""An answer that every reader reads: text, JSON, and a box of every scale."""
+
+
 class Scored(NamedTuple):
     """What was read out of a raw answer (None: nothing), and its score."""
 
@@ -50,6 +54,10 @@ class Metric:
             return 0.0
         composed = [unicodedata.normalize("NFC", answer) for answer in gold]  # as answers are
         return round6(min(1.0, max(0.0, self.compare(extracted, composed))))
+
+    def check(self, gold: Sequence[str]) -> None:
+        """Raise DataError when an accepted answer is not what the metric compares with."""
+        self.score(self.extract(_READABLE), gold)
 
     def judge(self, raw: str, gold: Sequence[str]) -> Scored:
         """Extract and score one raw answer."""

@@ -17,6 +17,8 @@ _FENCE = re.compile(r"```[a-zA-Z]*\n(.*?)```", re.DOTALL)
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?"
 _GROUP = re.compile(rf"[\[(]\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*[\])]")
 _MAX_JSON = 1 << 20
+MAX_DEPTH = 64
+"""Most objects and lists inside each other that are read: comparing calls itself for each."""
 _MOST_TRIES = 64
 """Opening brackets that are tried: a hostile answer must not cost time with the square of its length."""
 
@@ -81,7 +83,23 @@ def _canonical(text: str) -> str | None:
         return None
 
 
+def depth(value: Any) -> int:
+    """Return how many levels a JSON value has, 1 for a scalar."""
+    levels, level = 0, [value]
+    while level:
+        levels += 1
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return levels
+
+
 def _written(value: Any) -> str | None:
+    if depth(value) > MAX_DEPTH:
+        return None
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError):

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from kolm.errors import DataError
+from kolm.metrics.reading import MAX_DEPTH, depth
 
 MAX_NODES = 2_000
 """Most nodes of a tree that is compared: tree edit distance takes time with their square."""
@@ -46,9 +47,14 @@ def field_f1(answer: str, gold: str) -> float:
 
 
 def valid(answer: str, schema: str) -> float:
-    """Return 1 if the answer is valid under a JSON Schema (Draft 2020-12 unless it says otherwise)."""
+    """Return 1 if the answer is valid under a JSON Schema (Draft 2020-12 unless it says otherwise).
+
+    Nothing outside the schema is looked up: a reference that leads out of it would be fetched otherwise.
+    """
     import jsonschema
     from jsonschema.validators import validator_for
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     declared = _gold(schema)
     try:
@@ -56,14 +62,25 @@ def valid(answer: str, schema: str) -> float:
         validator.check_schema(declared)
     except (jsonschema.SchemaError, TypeError, AttributeError) as err:
         raise DataError("the accepted answer is not a JSON Schema", hint="gold is the schema") from err
-    return float(validator(declared).is_valid(json.loads(answer)))
+    try:
+        return float(validator(declared, registry=Registry()).is_valid(json.loads(answer)))
+    except (Unresolvable, RecursionError) as err:
+        raise DataError(
+            "the accepted answer, a JSON Schema, refers to what is not in it, or to itself without end",
+            hint="references start with # and name a part of the schema",
+        ) from err
 
 
 def _gold(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as err:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as err:
         raise DataError(f"the accepted answer is not JSON: {text[:40]!r}", hint="write JSON text") from err
+    if depth(value) > MAX_DEPTH:
+        raise DataError(
+            f"the accepted answer has more than {MAX_DEPTH} levels", hint="an answer that deep is never read"
+        )
+    return value
 
 
 def _small(value: Any) -> Any:

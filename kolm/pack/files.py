@@ -32,7 +32,7 @@ def load_pack(path: Path) -> EvalPack:
     try:
         data = read_bytes(path, what="eval pack")
     except StorageError as err:
-        raise DataError(err.message, hint="data.eval names the pack.yaml of an eval pack") from err
+        raise DataError(err.message, hint="name the pack.yaml of an eval pack") from err
     head = head_of(data, name=str(path))
     gallery = Gallery(root=path.parent)
     reader = _RowReader(head, gallery)

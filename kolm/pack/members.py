@@ -61,13 +61,17 @@ def pack_from_members(read: Callable[[str], bytes]) -> EvalPack:
     gallery = Gallery(root=Path("eval"))
     pixels = None if head.withhold is None else _pixels(read(PIXELS))
     rows: dict[str, PackRow] = {}
+    pictures: dict[str, CID] = {}  # a member is read once, however often rows name it
     what = "eval/pack.jsonl"
     member = read(what)
     for number, value in enumerate(parse_canonical_lines(member, what=what), start=1):
         row = read_model(_Row, value, what=f"{what} line {number}")
         if row.id in rows:
             raise refused(f"{what} line {number}: id {row.id!r} stands there twice")
-        images = tuple(_member_image(name, read, gallery, pixels) for name in row.image)
+        for name in row.image:
+            if name not in pictures:
+                pictures[name] = _member_image(name, read, gallery, pixels)
+        images = tuple(pictures[name] for name in row.image)
         read_row = PackRow(row.id, images, row.prompt, tuple(row.gold), row.slice, row.group or None)
         rows[row.id] = checked(read_row, head)
     pack = assembled(head, yaml, list(rows.values()), gallery)

@@ -21,6 +21,9 @@ from kolm.yamldoc import read_yaml
 
 HINT = "specs/formats/pack.md shows a pack and its rules"
 
+MAX_SLICES = 100
+"""Most slices of a pack: every number is counted over each, in each replicate."""
+
 
 class Slice(Closed):
     """A part of the pack that is scored by one metric."""
@@ -37,7 +40,7 @@ class Head(Closed):
     rows: Annotated[str, Field(min_length=1)] = "pack.jsonl"
     cluster: Literal["image", "group"] = "image"
     withhold: Literal["images"] | None = None
-    slices: Annotated[dict[str, Slice], Field(min_length=1)]
+    slices: Annotated[dict[str, Slice], Field(min_length=1, max_length=MAX_SLICES)]
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,15 @@ def head_of(data: bytes, *, name: str) -> Head:
     """Read a `pack.yaml`; `name` is its path in messages. Raises DataError with line and column."""
     document = read_yaml(data, name=name, refusal=DataError)
     try:
-        return Head.model_validate(document.value)
+        head = Head.model_validate(document.value)
     except ValidationError as err:
         raise document.error(mistakes_in(err, Head), hint=HINT) from err
+    for slice_ in head.slices:
+        if not 1 <= len(slice_) <= 128 or not slice_.isprintable():
+            raise DataError(
+                f"{name}: the slice {slice_[:40]!r} is not named by 1 to 128 printable characters", hint=HINT
+            )
+    return head
 
 
 def assembled(head: Head, yaml: bytes, rows: Sequence[PackRow], gallery: Gallery) -> EvalPack:

@@ -181,8 +181,9 @@ def score_section(subject: Subject) -> str:
             table(("", "value", "95 % interval"), head),
             _slices(subject, accuracy),
             table(("", "condition", "required", "observed"), gate),
-            f"Over {compiled.data.eval} rows of the eval pack, which was scored {k.attempts} times where "
-            "this was compiled. This is what the receipt says; `kolm verify` checks it.",
+            f"Over {compiled.data.eval} rows of the eval pack, which was scored {k.attempts} "
+            f"{'time' if k.attempts == 1 else 'times'} where this was compiled. "
+            "This is what the receipt says; `kolm verify` checks it.",
         ]
     )
 

@@ -145,10 +145,10 @@ def base(case: Case) -> Finding:
             f"no --base given, {count} identical parameters not compared", "signed only", done=False
         )
     for file in manifest.base.files:
-        path = case.base_dir / file.path
-        same = _digest(path) == file.sha256
+        held = case.base_dir / file.path
+        same = _digest(held) == file.sha256
         _is_base(same, f"{file.path} is not the file that was compiled from")
-        _is_base(path.stat().st_size == file.bytes, f"{file.path} has not {file.bytes} bytes")
+        _is_base(held.stat().st_size == file.bytes, f"{file.path} has not {file.bytes} bytes")
     _check_sight(case.base_dir, listed)
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)

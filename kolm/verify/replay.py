@@ -110,13 +110,12 @@ def _compare_all(
 
 
 def _agreement(stored: Output, answer: Answer, *, gold: Sequence[str], metric_id: str) -> Agreement:
-    """Compare an output with an answer; what is counted of an equal text has to be equal too."""
-    if answer.text == stored.raw:
-        same = (answer.tokens, answer.finish) == (stored.tokens, stored.finish)
-        return "match" if same else "mismatch"
+    """Compare an output with an answer; what K is computed from has to be equal in any case."""
     extracted, score = get_metric(metric_id).judge(answer.text, gold)
-    same = (extracted, score, answer.finish) == (stored.extracted, stored.score, stored.finish)
-    return "score" if same else "mismatch"
+    told = (stored.extracted, stored.score, stored.tokens, stored.finish)
+    if (extracted, score, answer.tokens, answer.finish) != told:
+        return "mismatch"
+    return "match" if answer.text == stored.raw else "score"
 
 
 def _told(row: EvalRow, stored: Output, answer: Answer) -> tuple[str, str]:

@@ -70,7 +70,7 @@ def scores(case: Case) -> Finding:
     low, high = stated.interval or (None, None)
     return Finding(
         f"K {stated.value} [{low}, {high}], verdict {stated.gate.verdict}; "
-        "L from signed timings; attempts and near duplicates signed only"
+        "L from signed timings, attempts signed only"
     )
 
 

@@ -27,7 +27,13 @@ OTHER = {"id": "other", "prompt": "Two and three?"}
 
 
 def inputs(
-    folder: Path, *, train: list[dict], held: list[dict], asked: list[dict], sees_images: bool
+    folder: Path,
+    *,
+    train: list[dict],
+    held: list[dict],
+    asked: list[dict],
+    sees_images: bool,
+    pack: str = PACK,
 ) -> Inputs:
     """Write a task of these rows and read it."""
     (folder / "base").mkdir()
@@ -39,7 +45,7 @@ def inputs(
     ):
         lines = [json.dumps({**row, answer: "4"}) + "\n" for row in rows]
         (folder / f"{name}.jsonl").write_text("".join(lines))
-    (folder / "pack.yaml").write_text(PACK)
+    (folder / "pack.yaml").write_text(pack)
     (folder / "spec.yaml").write_text(SPEC)
     return read_inputs(load_spec(folder / "spec.yaml"), sees_images=sees_images)
 
@@ -129,3 +135,9 @@ def test_a_bad_reviewed_list_stops_everything_before_the_pictures_are_read(tmp_p
     (tmp_path / "0.png").unlink()
     with pytest.raises(DataError, match=r"reviewed\.jsonl:1: no `train`"):
         read_inputs(load_spec(spec), sees_images=True)
+
+
+def test_gold_that_its_metric_cannot_compare_with_is_named_before_training(tmp_path: Path) -> None:
+    pack, asked = PACK.replace("exact@1", "iou-thousand@1"), [SHOWN, SHOWN | {"id": "seen"}]
+    with pytest.raises(DataError, match=r"row shown for iou-thousand@1: '4' is not a box; row seen for"):
+        inputs(tmp_path, train=[SHOWN], held=[OTHER], asked=asked, sees_images=True, pack=pack)

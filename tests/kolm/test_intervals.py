@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def test_mcnemar_is_the_binomial_test_of_a_fair_coin(fixed: int, broken: int) ->
 
 def test_mcnemar_of_many_rows_neither_overflows_nor_divides_by_zero() -> None:
     assert 0 <= intervals.mcnemar(5000, 1000) < 1e-300 or intervals.mcnemar(5000, 1000) == 0
+
+
+def test_mcnemar_of_as_many_rows_as_a_stranger_may_send_takes_no_time() -> None:
+    began = time.process_time()
+    assert intervals.mcnemar(20_000, 20_000) == 1.0
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("case", VECTORS["rank"])
@@ -143,6 +150,7 @@ def test_sign_flips_are_what_the_format_page_says(differences: list[int], seed: 
 def test_sign_flips_agree_with_the_exact_test_on_binary_rows() -> None:
     changes = [1] * 15 + [-1] * 5 + [0] * 30
     assert sign_flip(changes, seed=0) == pytest.approx(mcnemar(15, 5), abs=0.01)
+    assert sign_flip([1] * 3070 + [-1] * 2930, seed=0) == pytest.approx(mcnemar(3070, 2930), abs=0.02)
 
 
 @given(st.lists(st.integers(-(10**6), 10**6), max_size=9))

@@ -131,6 +131,14 @@ def shape(left: int, top: int, side: int) -> Image.Image:
     return picture
 
 
+@pytest.mark.parametrize("size", [(256, 200), (200, 256)], ids=["across", "down"])
+def test_a_copy_of_a_picture_without_edges_is_found(size: tuple[int, int]) -> None:
+    slope = Image.linear_gradient("L").convert("RGB").rotate(90 * (size[0] > size[1])).resize(size)
+    for copy in (jpeg(slope, 90), resized(slope, 0.8)):
+        (found,) = alike([likeness_of(slope)], [likeness_of(copy)])
+        assert found.kind == "copy"
+
+
 def test_a_plain_picture_is_no_crop_of_another_one() -> None:
     """One square on white can be cut to look like any other: only whole copies of it are looked for."""
     squares = [shape(20, 24, 30), shape(28, 24, 30), shape(20, 30, 34), shape(24, 20, 40)]

@@ -209,6 +209,8 @@ def test_open_quote_in_csv_is_refused(folder: Path) -> None:
 
 
 BAD_FILES = {
+    "header with an open quote": ('"image_path,question\n', "pairs.csv", "the header is not CSV"),
+    "header with an endless cell": ("a" * 200_000 + ",b\n", "pairs.csv", "the header is not CSV"),
     "header without names": ("red.png,a,b\n", "pairs.csv", "the header names red.png"),
     "semicolons": ("image_path;question;answer\nred.png;a;b\n", "pairs.csv", "the header names"),
     "doubled column": ("image,image_path,question,answer\n", "pairs.csv", "the header names"),

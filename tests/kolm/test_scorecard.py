@@ -1,5 +1,6 @@
 """The K-score document of an artifact: which timings, outputs, clusters and leaks it counts."""
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL.PngImagePlugin import PngInfo
 
 from kolm.artifact import Artifact
 from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.draws import perturbation, timed_rows
 from kolm.errors import VerificationError
-from kolm.pack import EvalPack, pack_from_members
-from kolm.scorecard import score_artifact
+from kolm.gallery import Gallery
+from kolm.pack import EvalPack, PackRow, pack_from_members, pack_of
+from kolm.scorecard import clusters, score_artifact
 from tests.bundles import Bundle, Members, make_bundle
 
 Timings = list[dict[str, Any]]
@@ -116,9 +119,51 @@ def grouped(artifact: Artifact, *, first: str, cluster: str = "group") -> tuple[
 
 def test_rows_of_one_group_are_drawn_together_where_the_pack_says_so(bundle: Bundle) -> None:
     artifact = bundle.facts.artifact
-    for cluster, clusters in (("image", 104), ("group", 26)):
+    for cluster, count in (("image", 104), ("group", 26)):
         pack, timings = grouped(artifact, first="table-0", cluster=cluster)
-        assert scored(artifact, timings, pack=pack)["accuracy"]["clusters"] == clusters
+        assert scored(artifact, timings, pack=pack)["accuracy"]["clusters"] == count
+
+
+def of_two_pictures(pack: EvalPack) -> EvalPack:
+    """A hundred rows about two pictures."""
+    rows = tuple(replace(row, images=pack.rows[n % 2].images) for n, row in enumerate(pack.rows))
+    return replace(pack, rows=rows)
+
+
+def of_two_pictures_encoded_again(pack: EvalPack) -> EvalPack:
+    """The same, every row with another file of the picture."""
+    gallery, rows = Gallery(root=Path()), []
+    for n, row in enumerate(pack.rows):
+        file, note = io.BytesIO(), PngInfo()
+        note.add_text("copy", str(n))
+        pack.image(pack.rows[n % 2].images[0]).save(file, "PNG", pnginfo=note)
+        rows.append(replace(row, images=(gallery.add(file.getvalue()),)))
+    assert len({row.images for row in rows}) == len(rows)
+    return replace(pack, rows=tuple(rows), gallery=gallery)
+
+
+@pytest.mark.parametrize("repeated", [of_two_pictures, of_two_pictures_encoded_again])
+def test_a_hundred_rows_about_two_pictures_decide_nothing(
+    bundle: Bundle, repeated: Callable[[EvalPack], EvalPack]
+) -> None:
+    artifact = bundle.facts.artifact
+    pack = repeated(pack_from_members(artifact.read))
+    drawn = timed_rows(pack.digest, [row.id for row in pack.rows])
+    k = scored(artifact, [{"id": row_id, "base_ns": 1, "tuned_ns": 1} for row_id in drawn], pack=pack)
+    assert k["accuracy"]["clusters"] == 2
+    assert condition(k, "enough_rows")["ok"]
+    assert condition(k, "enough_per_slice")["observed"] == 2
+    assert k["gate"]["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_question_that_is_asked_again_is_no_further_observation() -> None:
+    prompts = ("Two and two?", "Two and three?", "  TWO and two")
+    rows = [PackRow(f"r{n}", (), prompt, ("4",), "all") for n, prompt in enumerate(prompts)]
+    assert clusters(pack_of(name="sums", rows=rows, gallery=Gallery(root=Path()))) == [
+        "row:r0",
+        "row:r1",
+        "row:r0",
+    ]
 
 
 def test_a_group_that_was_trained_on_is_a_leak(bundle: Bundle) -> None:

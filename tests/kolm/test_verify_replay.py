@@ -159,10 +159,20 @@ def test_an_answer_that_was_cut_off_and_counted_as_whole_fails(bundle: Bundle) -
 
 def test_another_text_with_the_same_extraction_and_score_is_counted_apart(bundle: Bundle) -> None:
     rows = read_rows(bundle.facts.artifact, pack=pack_from_members(bundle.facts.artifact.read))
-    spaced = {(row.id, "tuned"): {"text": f" {row.outputs['tuned'].raw}", "tokens": 9} for row in rows[:2]}
+    spaced = {(row.id, "tuned"): {"text": f" {row.outputs['tuned'].raw}"} for row in rows[:2]}
     report = audit(bundle, Recorded(spaced))
     assert report.ok
     assert "58 of 60 outputs match, 2 in score alone" in report.checks[17].detail
+
+
+def test_another_text_does_not_hide_another_cost(bundle: Bundle) -> None:
+    """A base that is said to be wordy would flatter C."""
+    rows = read_rows(bundle.facts.artifact, pack=pack_from_members(bundle.facts.artifact.read))
+    wordy = {("row-000", "base"): {"text": f" {rows[0].outputs['base'].raw}", "tokens": 9}}
+    report = audit(bundle, Recorded(wordy))
+    assert report.replayed is not None
+    assert report.replayed.counts == {"match": 59, "score": 0, "mismatch": 1}
+    assert not report.ok
 
 
 ELSEWHERE = {"device": "NVIDIA H200", "versions": {"torch": "2.12.0", "kolm": "0.1.0"}}

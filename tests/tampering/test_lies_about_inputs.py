@@ -259,6 +259,16 @@ def test_a_base_that_lies_outside_its_folder(bundle: Bundle, tmp_path: Path, pat
     assert (check.code, check.detail) == ("E_BASE_MISMATCH", f"{path} leaves the base's directory")
 
 
+def test_a_base_that_is_said_to_be_larger_than_it_is(bundle: Bundle, tmp_path: Path) -> None:
+    """S compares the adapter with the base's size, and a digest says nothing of it."""
+    base = bundle.facts.artifact.manifest.base.model_dump()
+    base["files"][0]["bytes"] *= 1000
+    file = tmp_path / "x.kolm"
+    write_artifact(file, bundle.members, name="digits", task="t", family="f", base=base)
+    check = verify_bundle(file, None, bundle.trust, base_dir=bundle.base_dir).checks[12]
+    assert (check.code, "has not" in check.detail) == ("E_BASE_MISMATCH", True)
+
+
 # Pack
 
 

@@ -80,6 +80,22 @@ def test_edited_outputs_do_not_give_the_signed_score(
     assert failed(audit(lie(here, key, edit=edit_rows(edit)))) == (16, "E_KSCORE")
 
 
+def test_a_question_without_a_picture_cannot_show_that_the_model_looks(here: Path, key: PrivateKey) -> None:
+    """With grey pictures it is the same question, so there is no gain to claim."""
+
+    def unseen(members: Members) -> None:
+        asked = parse_canonical_lines(read(members, "eval/pack.jsonl"), what="pack")
+        del members[f"eval/{asked[0]['image'].pop()}"]
+        rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")
+        rows[0] |= {"image_tokens": 0, "patches": 0}
+        rows[0]["outputs"]["tuned"] |= {"raw": "0", "extracted": "0", "score": 1.0}
+        members["eval/pack.jsonl"], members["eval/rows.jsonl"] = canonical_lines(asked), canonical_lines(rows)
+
+    scores = audit(lie(here, key, edit=unseen)).checks[15]
+    assert scores.code == "E_KSCORE"
+    assert scores.detail == "row row-000 shows no picture, and answers differently without one"
+
+
 def test_outputs_in_another_order(here: Path, key: PrivateKey) -> None:
     def reorder(members: Members) -> None:
         rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")

@@ -156,8 +156,8 @@ def test_a_picture_in_a_text_models_training_set(here: Path, key: PrivateKey) ->
 # Questions that were trained on: the signer counts them, and the count has its effect
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_questions_that_were_trained_on_fail_the_gate(text: Bundle, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 4, None], ids=["one", "all", "nobody looked"])
+def test_questions_that_were_trained_on_fail_the_gate(text: Bundle, count: int | None) -> None:
     def counted(statements: Statements) -> None:
         statements[COMPILE]["predicate"]["data"]["text_overlaps"] = count
 

@@ -116,8 +116,12 @@ def question(prompt: Any, pictures: Sequence[Any], answers: Any, **about: str | 
 
 
 def named(value: Any) -> str | None:
-    """Return an id or group as text: data sets number them, or give none."""
-    return None if value is None or value == "" else str(value)
+    """Return an id or group as text: data sets number them, or give none. Raises DataError."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise refused(f"{str(value)[:40]!r} is neither a name nor a number, and names a row or its group")
+    return str(value)
 
 
 def group_in(source: str, value: Any) -> str | None:

@@ -198,6 +198,8 @@ BAD_ROWS: dict[str, tuple[Write, str]] = {
     "answers are a text": (lambda folder: page(folder, answers="abc"), "the answers are not a list"),
     "an answer is a number": (lambda folder: page(folder, answers=[3]), "an answer is not text"),
     "an answer is blank": (lambda folder: page(folder, answers=["a", " "]), "gold is neither"),
+    "id is a list": (lambda folder: page(folder, questionId=[1]), "'[1]' is neither a name nor a number"),
+    "document is an object": (lambda folder: page(folder, docId={"a": 1}), "is neither a name nor a number"),
     "id stands twice": (lambda folder: page(folder, questionId=1), "its id '1' is that of another row"),
     "record is a list": (
         lambda folder: write_json(folder / "x.json", [{"query": 1, "imgname": 2, "label": 3}, []]),

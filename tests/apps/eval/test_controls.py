@@ -1,11 +1,13 @@
 """What each output is shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from apps.eval.controls import kinds, partners, shown
+from kolm.cid import sha256_hex
 from kolm.draws import PERTURBATIONS, perturbation
 from kolm.gallery import Gallery
 from kolm.images import pixel_digest
@@ -84,6 +86,16 @@ def test_partners_are_the_same_each_time_and_never_show_the_own_picture(tmp_path
     assert partners(pack) == partners(pack)
     own = {row.id: row.images for row in pack.rows}
     assert all(partner.images != own[row_id] for row_id, partner in partners(pack).items())
+
+
+def test_a_partner_is_the_next_in_the_ring_with_as_many_pictures_that_are_not_the_own(tmp_path: Path):
+    pack = make_pack(tmp_path / "pack", [10, 20, 10, 10, 20, 30, 10, 10])
+    pack = replace(pack, rows=(*pack.rows, replace(pack.rows[0], id="textual", images=())))
+    ring = sorted(pack.rows, key=lambda row: sha256_hex(f"{pack.digest} {row.id}".encode()))
+    for place, row in enumerate(ring):
+        rest = (*ring[place + 1 :], *ring[:place])
+        fit = [r for r in rest if len(r.images) == len(row.images) and r.images != row.images]
+        assert partners(pack)[row.id] == (fit[0] if fit else row)
 
 
 def test_a_pack_with_one_picture_has_nothing_to_shuffle(tmp_path: Path):

@@ -113,6 +113,13 @@ def test_a_base_is_found_again_by_its_files(copy: Path, kolm_home: Path):
         recall_base(base.identity)
 
 
+def test_a_folder_that_is_named_is_looked_in_and_nowhere_else(copy: Path, kolm_home: Path):
+    base = find(copy)
+    remember_base(base)
+    with pytest.raises(SpecError, match="no folder at "):
+        recall_base(base.identity, directory=copy / "moved")
+
+
 @pytest.mark.parametrize("name", ["consolidated.safetensors", "notes.py", "training_args.bin"])
 def test_files_that_loading_does_not_read_are_not_part_of_a_base(copy: Path, name: str):
     before = find(copy)

@@ -79,6 +79,28 @@ def test_the_written_list_is_reviewed_and_counts(task: Path, tmp_path: Path) -> 
     assert found["near_duplicates"][0]["train"] == sha256_hex((tmp_path / "one.png").read_bytes())
 
 
+def test_a_list_that_exists_keeps_what_people_wrote(task: Path, tmp_path: Path) -> None:
+    out = tmp_path / "reviewed.jsonl"
+    run(task, "--out", out)
+    judged = (
+        out.read_text().splitlines()[0].replace('"by":""', '"by":"Ada"').replace("unreviewed", "distinct")
+    )
+    out.write_text(judged)  # without a newline at its end, as some editors leave it
+    task.write_text(SPEC.replace("eval: pack.yaml", "eval: pack.yaml, reviewed: reviewed.jsonl"))
+    for said in ("1 more pairs", "0 more pairs"):
+        assert said in run(task, "--out", out).stderr
+        assert out.read_text().startswith(judged + "\n")
+        assert sorted(read_review(out).verdicts.values()) == ["distinct", "unreviewed"]
+
+
+def test_a_file_that_is_no_list_is_not_written_over(task: Path, tmp_path: Path) -> None:
+    before = (tmp_path / "train.jsonl").read_bytes()
+    result = run(task, "--out", tmp_path / "train.jsonl")
+    assert result.exit_code == 6
+    assert "train.jsonl:1: unknown member 'id'" in result.stderr
+    assert (tmp_path / "train.jsonl").read_bytes() == before
+
+
 def test_the_page_shows_pairs_and_trusts_no_name(task: Path, tmp_path: Path) -> None:
     assert run(task, "--html", tmp_path / "pairs.html").exit_code == 0
     page = (tmp_path / "pairs.html").read_text()
@@ -114,8 +136,11 @@ def test_a_missing_list_is_named(task: Path) -> None:
 def test_nothing_found_is_one_line() -> None:
     names = ("pictures", "groups", "questions", "found", "reviewed", "waiting", "unused")
     counts = dict.fromkeys(names, 0)
-    assert leak_lines(counts, Path("spec.yaml")) == ["none: no eval picture, group or question is trained on"]
+    assert leak_lines(counts, Path("spec.yaml")) == [
+        "none: no eval picture, group or question is trained on, and no two pictures look alike"
+    ]
     assert (
-        "kolm leaks spec.yaml --out" in leak_lines(counts | {"found": 1, "waiting": 1}, Path("spec.yaml"))[-1]
+        "kolm leaks in/spec.yaml --out in/reviewed.jsonl, then data.reviewed: reviewed.jsonl"
+        in leak_lines(counts | {"found": 1, "waiting": 1}, Path("in/spec.yaml"))[-1]
     )
     assert leak_lines(counts | {"unused": 2}, Path("spec.yaml"))[-1].startswith("2 entries")

@@ -95,3 +95,29 @@ def test_export_names_the_task(folder: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1] == "task     pack_source, of inspect"
     assert (tmp_path / "out" / "pack_source.py").is_file()
     assert call("export", folder, "--to", "inspect", "--out", tmp_path / "out").exit_code == 2
+
+
+def test_a_metric_that_nobody_knows_is_named(folder: Path) -> None:
+    yaml = folder / "pack.yaml"
+    yaml.write_text(yaml.read_text().replace("relaxed@1", "relaxd@1"))
+    shown = call("show", folder)
+    assert shown.exit_code == 2
+    assert "unknown metric `relaxd@1`" in shown.stderr
+    assert "did you mean `relaxed@1`?" in shown.stderr
+
+
+def test_gold_that_the_wished_metric_cannot_compare_with_is_refused(tmp_path: Path) -> None:
+    source = chartqa_folder(tmp_path / "source")
+    refused = call("import", source, "--to", tmp_path / "pack", "--metric", "iou-thousand@1")
+    assert refused.exit_code == 6
+    assert "4 rows refused: row 1:" in refused.stderr
+    assert "is not a box" in refused.stderr
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_folder_of_pictures_that_is_none_is_said_once(tmp_path: Path) -> None:
+    source = chartqa_folder(tmp_path / "source")
+    for nowhere in (tmp_path / "nowhere", source / "test_human.json"):
+        refused = call("import", source, "--to", tmp_path / "pack", "--images", nowhere)
+        assert refused.exit_code == 2
+        assert f"no folder at {nowhere}" in refused.stderr

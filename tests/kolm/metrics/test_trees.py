@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from kolm.errors import DataError
 from kolm.metrics import get_metric
+from kolm.metrics.reading import MAX_DEPTH
 from kolm.metrics.trees import MAX_NODES
 
 RECEIPT = {"menu": [{"nm": "Tea", "cnt": "2", "price": "3.00"}], "total": {"price": "3.00"}}
@@ -100,6 +102,33 @@ values = st.recursive(
 @given(found=values, gold=st.dictionaries(st.text(max_size=3), values, max_size=3))
 def test_every_tree_score_lies_between_0_and_1(metric: str, found: object, gold: object):
     assert 0.0 <= judge(metric, {"answer": found}, gold).score <= 1.0
+
+
+@pytest.mark.parametrize("metric", ["cord-ted@1", "field-f1@1", "anls-star@1", "json-schema@1"])
+def test_an_answer_with_more_levels_than_are_read_scores_0(metric: str):
+    gold = '{"additionalProperties": {"$ref": "#"}}' if metric == "json-schema@1" else '{"a": {"a": "1"}}'
+    for levels in (MAX_DEPTH, 400, 900):
+        flood = '{"a":' * levels + '"1"' + "}" * levels
+        assert get_metric(metric).judge(flood, [gold]) == (None, 0.0)
+    readable = '{"a":' * (MAX_DEPTH - 1) + '"1"' + "}" * (MAX_DEPTH - 1)
+    assert get_metric(metric).judge(readable, [gold]).extracted is not None
+
+
+@pytest.mark.parametrize("metric", ["cord-ted@1", "field-f1@1", "anls-star@1", "json-schema@1"])
+@pytest.mark.parametrize("gold", ["[" * 100_000, "[" * 400 + "]" * 400, "not JSON"])
+def test_an_accepted_answer_that_is_no_tree_is_refused(metric: str, gold: str):
+    with pytest.raises(DataError, match=r"the accepted answer (is not JSON|has more than 64 levels)"):
+        get_metric(metric).check([gold])
+
+
+def test_a_schema_never_leads_out_of_itself(tmp_path: Path):
+    (tmp_path / "schema.json").write_text("{}")
+    for reference in (f"file://{tmp_path}/schema.json", "http://127.0.0.1:1/x", "#/nowhere", "#", "urn:x"):
+        with pytest.raises(DataError, match="refers to what is not in it, or to itself without end"):
+            judge("json-schema@1", {"a": 1}, {"$ref": reference})
+    inside = {"$defs": {"n": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}
+    assert judge("json-schema@1", {"a": 1}, inside).score == 1.0
+    assert judge("json-schema@1", {"a": "1"}, inside).score == 0.0
 
 
 def test_the_pair_of_zhang_and_shasha_is_two_edits_apart():
