@@ -58,9 +58,8 @@ def leak_lines(counts: Mapping[str, int], spec: Path) -> list[str]:
     lines = [f"none: no eval picture, group or question is trained on{alike}"]
     if exact:
         lines = [
-            f"{counts['pictures']} pictures, {counts['groups']} rows of a shared group and "
-            f"{counts['questions']} questions without pictures are trained on and evaluated on; "
-            "the gate will fail (no_leak)"
+            f"eval rows that are trained on: {counts['pictures']} by a picture, {counts['groups']} by a "
+            f"group, {counts['questions']} by a question without pictures; the gate will fail (no_leak)"
         ]
     if counts["found"]:
         near = (

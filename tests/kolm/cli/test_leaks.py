@@ -120,7 +120,7 @@ def test_exact_leaks_are_an_error(task: Path, tmp_path: Path) -> None:
         rows.write(json.dumps({"id": "told", "prompt": "two", "gold": "2", "group": "table 1"}) + "\n")
     result = run(task)
     assert result.exit_code == 6
-    assert "1 pictures, 1 rows of a shared group and 1 questions without pictures" in result.stdout
+    assert "1 by a picture, 1 by a group, 1 by a question without pictures" in result.stdout
     assert "the gate will fail (no_leak)" in result.stdout
     for line in ("bytes: leak (rows) and other", "answer: grouped and told", "  told"):
         assert line in result.stdout
