@@ -157,7 +157,7 @@ def test_rows_about_text_stand_beside_rows_that_show_images(tmp_path: Path):
     artifact = Artifact.open(tmp_path / "out" / "digits.kolm")
     last = json.loads(artifact.read("eval/rows.jsonl").splitlines()[-1])
     assert (last["id"], last["image_tokens"], sorted(last["outputs"])) == (
-        "told", 0, ["base", "grey", "shuffled", "tuned"],
+        "told", 0, ["base", "grey", "perturbed", "shuffled", "tuned"],
     )  # fmt: skip
     assert last["outputs"]["tuned"]["raw"] == last["outputs"]["grey"]["raw"]
     report = kolm("verify", tmp_path / "out" / "digits.kolm")
