@@ -11,10 +11,13 @@ from kolm.verify import verify_bundle
 from registry.blobs import Blobs, LocalBlobs
 from registry.index import Index
 from registry.ingest import Service, Verifier
+from registry.log import Log
+from registry.logroutes import proofs, revocations, tiles
 from registry.models import open_engine
 from registry.problems import ProblemAPI, install, problem_responses
 from registry.routes import artifacts, health, objects
 from registry.settings import RegistrySettings
+from registry.summaries import Summaries
 from registry.uploads import sweep
 
 
@@ -31,6 +34,8 @@ def create_app(
     """
     sweep(settings.incoming)
     database = engine or open_engine(settings.data / "index.sqlite3")
+    index = Index(database)
+    log = Log(settings.data, index, origin=settings.origin)
     app = ProblemAPI(
         title="kolm registry",
         version=__version__,
@@ -38,26 +43,29 @@ def create_app(
         docs_url=None,  # the pages that FastAPI would show load scripts from elsewhere
         redoc_url=None,
         responses=problem_responses(422, 500),
-        lifespan=_closing(database),
+        lifespan=_closing(database, log),
     )
     app.state.service = Service(
         settings=settings,
-        index=Index(database),
+        index=index,
         blobs=blobs or LocalBlobs(settings.data / "blobs"),
         verifier=verifier,
+        log=log,
+        summaries=Summaries(settings.data),
     )
     install(app)
-    for router in (artifacts, objects, health):
+    for router in (artifacts, objects, proofs, revocations, tiles, health):
         app.include_router(router)
     return app
 
 
-def _closing(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that closes the database at the end, which also folds SQLite's log into it."""
+def _closing(engine: Engine, log: Log) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that closes log and database at the end, which also folds SQLite's own log in."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        log.close()
         engine.dispose()
 
     return lifespan

@@ -7,9 +7,8 @@ was asked for.
 import hashlib
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
@@ -19,10 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from kolm.artifact import Artifact
 from kolm.cid import CID, cid_of, cid_of_digest, cid_of_file, parse_cid
-from kolm.errors import RegistryError, StorageError
-from kolm.files import AtomicFile, open_for_reading, read_bytes, replace_all, staging, write_atomic
+from kolm.errors import RegistryError
+from kolm.files import AtomicFile, open_for_reading, read_bytes, staging, write_atomic
 from kolm.receipt import MAX_BYTES as MAX_RECEIPT_BYTES
 from kolm.receipt import Receipt
+from kolm.tlog.note import MAX_BYTES as MAX_NOTE_BYTES
+from registry.pulled import Paths, file_name, place
+from registry.reader import MAX_TILE_BYTES, check_proof
 from registry.schemas import ArtifactPage, ProblemDocument, Stored
 from registry.settings import MAX_ARTIFACT_BYTES
 
@@ -38,19 +40,8 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_PORT = 65535
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
-_ENDINGS = {"artifact": "kolm", "receipt": "receipt.json", "modules": "modules.json"}
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Paths:
-    """The files that a pull wrote."""
-
-    artifact: Path
-    receipt: Path
-    modules: Path
 
 
 class RegistryClient:
@@ -120,8 +111,19 @@ class RegistryClient:
             raise self._not_a_registry("it answered an upload with another CID")
         return stored.model_dump()
 
+    def proof(self, cid: CID, *, receipt: CID) -> bytes | None:
+        """Return the proof that a receipt is in the registry's log, or None. Raises RegistryError."""
+        data = self._find(f"/v1/artifacts/{cid}/proof?receipt={receipt}", limit=2 * MAX_NOTE_BYTES)
+        if data is not None:
+            check_proof(data, artifact=cid, receipt=receipt)
+        return data
+
+    def fetch_log(self, path: str) -> bytes | None:
+        """Return the bytes at a path of the registry's log, or None. Raises RegistryError."""
+        return self._find(f"/tlog/{path}", limit=MAX_TILE_BYTES)
+
     def pull(self, cid: str, out: Path, *, overwrite: bool = False) -> Paths:
-        """Fetch an artifact, its newest receipt and its module manifest into `out`.
+        """Fetch an artifact, its newest receipt, its log proof and its module manifest into `out`.
 
         The module manifest is taken from the artifact itself. A file in `out` with other content is
         refused unless `overwrite`. Raises RegistryError, StorageError, ArtifactError.
@@ -129,14 +131,16 @@ class RegistryClient:
         wanted = parse_cid(cid)
         with staging(out) as folder:
             self._fetch_artifact(wanted, folder / "artifact")
-            write_atomic(folder / "receipt", self._fetch_receipt(wanted))
+            receipt = self._fetch_receipt(wanted)
+            write_atomic(folder / "receipt", receipt)
+            proof = self.proof(wanted, receipt=cid_of(receipt))
+            if proof is not None:
+                write_atomic(folder / "proof", proof)
             artifact = Artifact.open(folder / "artifact")
             with artifact.container:
                 write_atomic(folder / "modules", artifact.read("modules.json"))
-                name = _file_name(artifact.manifest.name, wanted)
-            paths = {part: out / f"{name}.{ending}" for part, ending in _ENDINGS.items()}
-            _move([(folder / part, path) for part, path in paths.items()], overwrite=overwrite)
-        return Paths(**paths)
+                name = file_name(artifact.manifest.name, wanted)
+            return place(folder, out, name=name, overwrite=overwrite)
 
     def search(self, *, limit: int | None = None, **filters: Any) -> list[dict[str, Any]]:
         """Return the artifacts that answer `filters`, newest first; all pages up to `limit`.
@@ -172,12 +176,19 @@ class RegistryClient:
             raise RegistryError(f"the registry sent a receipt about {about}, not about {cid}", hint=_DISTRUST)
         return data
 
+    def _find(self, path: str, *, limit: int) -> bytes | None:
+        """Return what is at an address of at most `limit` bytes; None if there is nothing."""
+        with self._request("GET", path, may_miss=True) as answer:
+            return None if answer.status_code == httpx.codes.NOT_FOUND else self._body(answer, limit=limit)
+
     @contextmanager
-    def _request(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+    def _request(
+        self, method: str, path: str, *, may_miss: bool = False, **options: Any
+    ) -> Iterator[httpx.Response]:
         """Send a request and yield the answer, its body unread; every failure is a RegistryError."""
         try:
             with self._http.stream(method, path, **options) as answer:
-                if answer.status_code >= 300:
+                if answer.status_code >= 300 and not (may_miss and answer.status_code == 404):
                     raise self._refused(answer)
                 yield answer
         except httpx.TimeoutException as err:
@@ -257,27 +268,6 @@ def _copy(chunks: Iterator[bytes], handle: BinaryIO) -> CID:
         digest.update(chunk)
         handle.write(chunk)
     return cid_of_digest(digest.digest())
-
-
-def _move(moves: Sequence[tuple[Path, Path]], *, overwrite: bool) -> None:
-    """Give all fetched files their names, or none; files with the same bytes stay. Raises StorageError."""
-    fresh = [(source, target) for source, target in moves if not _same(source, target)]
-    taken = [target for _, target in fresh if target.exists()]
-    if taken and not overwrite:
-        raise StorageError(
-            f"{taken[0]}: exists with other content",
-            hint="choose another folder with --out, or move the file away",
-        )
-    replace_all(fresh)
-
-
-def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and cid_of_file(target) == cid_of_file(source)
-
-
-def _file_name(name: str, cid: CID) -> str:
-    """Return an artifact's name if it is safe as a file name, else its CID."""
-    return name if _FILE_NAME.fullmatch(name) else cid
 
 
 def _wrong_bytes(what: str, *, wanted: str, received: str) -> RegistryError:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from kolm.canonical import canonical_json
 from kolm.cid import CID
 from kolm.globs import expand
-from registry.models import ArtifactRow, BlobRow, PartitionRow, ReceiptRow, writing
+from registry.models import ArtifactRow, BlobRow, LoggedRow, PartitionRow, ReceiptRow, writing
 from registry.problems import Problem
 from registry.schemas import ArtifactItem, ArtifactPage, ArtifactQuery, ReceiptItem, Verdict
 
@@ -108,6 +108,30 @@ class Index:
         """Return the `k_score` of a receipt as canonical JSON."""
         with Session(self._engine) as session:
             return session.scalar(select(ReceiptRow.kscore).where(ReceiptRow.cid == receipt))
+
+    def place_of(self, digest: str) -> int | None:
+        """Return the place in the log of the entry with this SHA-256."""
+        with Session(self._engine) as session:
+            return session.scalar(select(LoggedRow.place).where(LoggedRow.digest == digest))
+
+    def note_places(self, rows: Iterator[tuple[str, int]]) -> None:
+        """Keep where entries stand in the log, in one transaction; the first place of a digest stays."""
+        with Session(writing(self._engine)) as session, session.begin():
+            for digest, place in rows:
+                if session.get(LoggedRow, digest) is None:
+                    session.add(LoggedRow(digest=digest, place=place))
+
+    def places(self) -> int:
+        """Return from where on the log may hold entries whose place was not kept."""
+        with Session(self._engine) as session:
+            kept, last = session.execute(select(func.count(), func.max(LoggedRow.place))).one()
+        return int(kept) if last is not None and last + 1 == kept else 0
+
+    def keep_blob(self, cid: CID, *, size_bytes: int) -> None:
+        """Vouch for the bytes of a blob that belongs to no artifact."""
+        with Session(writing(self._engine)) as session, session.begin():
+            if session.get(BlobRow, cid) is None:
+                session.add(BlobRow(cid=cid, size_bytes=size_bytes))
 
     def search(self, query: ArtifactQuery) -> ArtifactPage:
         """Return one page of the artifacts that answer `query`, newest upload first."""

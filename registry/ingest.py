@@ -1,7 +1,7 @@
-"""Taking in an artifact: verify, then put the blobs, then one transaction.
+"""Taking in an artifact: verify, then put the blobs, then log the receipt, then one transaction.
 
 The order is what makes a crash harmless: before the transaction ends there are at most blobs that no
-row names, and those are not served.
+row names, and those are not served; whoever uploads again finds the entry that was logged.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Protocol
 from kolm.artifact import Artifact
 from kolm.canonical import canonical_json
 from kolm.cid import CID, cid_of, parse_cid
+from kolm.entries import receipt_entry
 from kolm.errors import KolmError
 from kolm.files import write_atomic
 from kolm.predicates import CompilePredicate
@@ -18,9 +19,11 @@ from kolm.trust import TrustStore
 from kolm.verify import AuditReport
 from registry.blobs import Blobs
 from registry.index import Entry, Index
+from registry.log import Log
 from registry.problems import LOG, Problem
-from registry.schemas import Stored
+from registry.schemas import Logged, Stored
 from registry.settings import RegistrySettings
+from registry.summaries import Summaries
 from registry.uploads import Upload
 
 
@@ -48,6 +51,8 @@ class Service:
     index: Index
     blobs: Blobs
     verifier: Verifier
+    log: Log
+    summaries: Summaries
 
     def trust(self) -> TrustStore:
         """Read the trust directory as it is now. Raises Problem `not_ready`."""
@@ -79,12 +84,15 @@ def store(upload: Upload, *, service: Service) -> Stored:
             verdict=entry.verdict,
         )
     _put(upload, modules, entry=entry, blobs=service.blobs)
+    service.summaries.keep(report, receipt=entry.receipt, policy=trust.policy)
+    place = service.log.place(receipt_entry(entry.cid, entry.receipt))
     return Stored(
         cid=entry.cid,
         receipt=entry.receipt,
         created=service.index.record(entry),
         verdict=entry.verdict,
         k=entry.k,
+        log=Logged(index=place, size=service.log.size),
     )
 
 

@@ -76,6 +76,16 @@ class ReceiptRow(Base):
     """When the compile finished, from the receipt."""
 
 
+class LoggedRow(Base):
+    """Where an entry stands in the log; made again from the log if it is missing."""
+
+    __tablename__ = "logged"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of the entry."""
+    place: Mapped[int] = mapped_column(index=True)
+
+
 def open_engine(path: Path) -> Engine:
     """Open the SQLite index at `path`, with its tables made. Raises StorageError."""
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})

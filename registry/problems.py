@@ -1,6 +1,6 @@
 """Every error the registry answers with: RFC 9457 problem+json, `type` from a closed list.
 
-The slugs and what they mean stand in specs/formats/registry-api.md 4.
+The slugs and what they mean stand in specs/formats/registry-api.md 6.
 """
 
 import logging
@@ -34,6 +34,7 @@ SLUGS: Mapping[str, tuple[int, str]] = {
     "range_not_satisfiable": (416, "The range lies outside the bytes"),
     "cid_mismatch": (422, "The bytes have another CID than the one claimed"),
     "verification_failed": (422, "Verification failed; nothing was stored"),
+    "revocation_refused": (422, "Not a revocation that counts; nothing was logged"),
     "gate_not_passed": (422, "The receipt's gate verdict is not PASS; nothing was stored"),
     "invalid_request": (422, "A parameter is missing or has a value that is not allowed"),
     "internal": (500, "The registry failed"),

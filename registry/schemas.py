@@ -14,6 +14,14 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Logged(_Answer):
+    """Where an entry stands in the registry's log."""
+
+    index: int
+    size: int
+    """Entries that are published, this one included."""
+
+
 class Stored(_Answer):
     """Answer to an upload."""
 
@@ -25,6 +33,17 @@ class Stored(_Answer):
     """Whether the artifact or the receipt was new."""
     verdict: Verdict
     k: float | None
+    log: Logged
+
+
+class Revoked(_Answer):
+    """Answer to a revocation."""
+
+    statement: str
+    """SHA-256 of what was signed."""
+    envelope: str
+    """CID of the envelope; `/v1/blobs/` has it."""
+    log: Logged
 
 
 class ArtifactItem(_Answer):

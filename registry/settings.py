@@ -17,6 +17,8 @@ class RegistrySettings:
     """Directory of the index, the blobs and the uploads under way."""
     trust: Path
     """Trust directory (specs/formats/trust.md); read anew for every upload."""
+    origin: str | None = None
+    """Name of the log; made of its key if none is given."""
     max_artifact_bytes: int = MAX_ARTIFACT_BYTES
     max_receipt_bytes: int = 16 * MIB
 

@@ -16,6 +16,7 @@ from kolm.cli import (
     inspect,
     key,
     leaks,
+    log,
     models,
     pack,
     plan,
@@ -47,6 +48,7 @@ app.command("inspect")(inspect.inspect)
 app.command("push")(store.push)
 app.command("pull")(store.pull)
 app.command("search")(store.search)
+app.command("log")(log.log)
 app.command("models")(models.models)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)

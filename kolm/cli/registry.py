@@ -31,6 +31,9 @@ def serve(
     trust: Annotated[
         Path | None, typer.Option(help="Whose signatures are accepted.", show_default="$KOLM_HOME/trust")
     ] = None,
+    origin: Annotated[
+        str | None, typer.Option(help="Name of its log.", show_default="kolm-registry/ID of its key")
+    ] = None,
 ) -> None:
     """Serve a registry until it is interrupted; its address is the one line on stdout."""
     from kolm.files import home
@@ -43,12 +46,15 @@ def serve(
     from registry.server import serve as run
     from registry.settings import RegistrySettings
 
-    settings = RegistrySettings(data=data or home() / "registry", trust=trust or default_trust_dir())
+    settings = RegistrySettings(
+        data=data or home() / "registry", trust=trust or default_trust_dir(), origin=origin
+    )
     with listen(host, port) as listener:
         if not TrustStore.open(settings.trust).keys:
             note("warning: no key is trusted yet, so every upload will be refused; see kolm key trust")
         application = create_app(settings)
         if not is_loopback(listener):
             note("warning: anyone who reaches this address can read everything and add what verifies")
+        note(f"log.vkey {application.state.service.log.vkey}")
         line = f"registry on {address_of(listener)} data {settings.data} trust {settings.trust}"
         run(application, listener, on_ready=lambda: emit(line))

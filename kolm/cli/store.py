@@ -21,11 +21,18 @@ def push(
     push_failed: Annotated[bool, typer.Option(help="Also if the gate's verdict is not PASS.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send an artifact and its receipt to a registry and print the CID."""
+    """Send an artifact and its receipt to a registry and print the CID.
+
+    The proof that the registry logged the receipt is written beside the artifact.
+    """
+    from kolm.files import write_atomic
     from registry.client import RegistryClient
 
     with RegistryClient(registry) as client:
         stored = client.push(artifact, receipt, allow_failed=push_failed)
+        proof = client.proof(stored["cid"], receipt=stored["receipt"])
+    if proof is not None:
+        write_atomic(artifact.with_name(f"{artifact.name.removesuffix('.kolm')}.proof"), proof)
     emit(stored if as_json else stored["cid"], as_json=as_json)
 
 
@@ -37,12 +44,18 @@ def pull(
     overwrite: Annotated[bool, typer.Option(help="Replace files that have other content.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch an artifact, its newest receipt and its module manifest by CID."""
+    """Fetch an artifact, its newest receipt, its log proof and its module manifest by CID."""
     from registry.client import RegistryClient
 
     with RegistryClient(registry) as client:
         paths = client.pull(cid, out=out, overwrite=overwrite)
-    files = {"artifact": str(paths.artifact), "receipt": str(paths.receipt), "modules": str(paths.modules)}
+    found = (
+        ("artifact", paths.artifact),
+        ("receipt", paths.receipt),
+        ("modules", paths.modules),
+        ("proof", paths.proof),
+    )
+    files = {part: str(path) for part, path in found if path is not None}
     emit(files if as_json else "\n".join(files.values()), as_json=as_json)
 
 

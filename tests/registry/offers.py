@@ -4,7 +4,7 @@ registry is tested with bundles of every kind at no cost.
 """
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ class TakesItsWord:
         if document["artifact"] != cid:
             return _report(None, code="E_SUBJECT_MISMATCH", detail="the receipt is about another artifact")
         said = document["envelopes"][0]["said"]
-        return _report(CompilePredicate.model_validate(said), code=None, detail="it says so")
+        report = _report(CompilePredicate.model_validate(said), code=None, detail="it says so")
+        return replace(report, artifact=cid, receipt=cid_of(receipt or b""))
 
 
 def _report(said: CompilePredicate | None, *, code: str | None, detail: str) -> AuditReport:

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from kolm.errors import RegistryError
 from kolm.keys import PrivateKey
-from kolm.trust import TrustStore, revoke_key, trust_key
+from kolm.trust import TrustStore, revoke, trust_key
 from kolm.verify import CHECKS, verify_bundle
 from registry.app import create_app
 from registry.client import RegistryClient
@@ -80,7 +80,7 @@ def test_a_stranger_is_refused_until_trusted_and_again_when_revoked(
     assert kept(settings) == []
     trust_key(settings.trust, stranger.key.public)
     assert client.push(stranger.artifact_path, stranger.receipt_path)["created"] is True
-    revoke_key(settings.trust, stranger.key.public.key_id, "lost")
+    revoke(settings.trust, stranger.key.public.key_id, "lost")
     with pytest.raises(RegistryError, match="verification_failed: E_REVOKED"):
         client.push(stranger.artifact_path, stranger.receipt_path)
 

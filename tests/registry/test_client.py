@@ -53,6 +53,8 @@ def lying(
     proof = offer.receipt.read_bytes() if receipt is None else receipt
 
     def reply(path: str, **_: object) -> Reply:
+        if "/proof" in path:
+            return 404, {}, b""
         if path.endswith("/receipt"):
             return 200, {"ETag": f'"{tag or cid_of(proof)}"'}, proof
         return 200, {}, offer.artifact.read_bytes() if artifact is None else artifact
@@ -75,6 +77,7 @@ def test_push_search_and_pull_give_back_the_same_bytes(url: str, offer: Offer, t
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "digits.kolm",
         "digits.modules.json",
+        "digits.proof",
         "digits.receipt.json",
     ]
 

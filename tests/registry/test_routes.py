@@ -33,6 +33,7 @@ def test_what_was_uploaded_comes_back_by_cid(http: TestClient, offer: Offer):
         "created": True,
         "verdict": "PASS",
         "k": 0.9,
+        "log": {"index": 0, "size": 1},
     }
     modules = offer.modules
     receipt = offer.receipt.read_bytes()

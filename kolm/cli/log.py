@@ -1,0 +1,74 @@
+"""`kolm log`: read a registry's log, and notice when it takes back what it said."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kolm.cli.console import command, emit, note
+from kolm.cli.store import AsJson, Registry
+from kolm.cli.verify import one_line
+from kolm.errors import ArtifactError, SpecError
+
+
+@command
+def log(
+    registry: Registry,
+    trust: Annotated[
+        Path | None, typer.Option(help="Directory with log.vkey.", show_default="$KOLM_HOME/trust")
+    ] = None,
+    begin: Annotated[int, typer.Option(min=0, help="First entry to print.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print a log's entries, each shown to be in it, after comparing it with what was seen of it before.
+
+    A log that forks or is set back is exit code 7; both of its notes are kept as evidence.
+    """
+    from kolm.files import home
+    from kolm.trust import TrustStore, default_trust_dir
+    from registry.client import RegistryClient
+    from registry.reader import LogReader
+
+    folder = trust or default_trust_dir()
+    key = TrustStore.open(folder).log
+    if key is None:
+        raise SpecError(
+            f"{folder} does not say whose log to believe",
+            hint="put the line that `kolm registry serve` prints after log.vkey into log.vkey there",
+        )
+    with RegistryClient(registry) as client:
+        found = LogReader.open(client.fetch_log, key, logs=home() / "logs")
+        note(_since(found.seen.size if found.seen else None, size=found.checkpoint.size, origin=key.name))
+        rows = [_row(index, entry) for index, entry in found.entries(begin)]
+    if as_json:
+        said = found.checkpoint
+        emit(
+            {"origin": said.origin, "size": said.size, "root": said.root.hex(), "entries": rows}, as_json=True
+        )
+    elif rows:
+        emit("\n".join(_line(row) for row in rows))
+
+
+def _since(seen: int | None, *, size: int, origin: str) -> str:
+    before = "seen for the first time" if seen is None else f"consistent with the {seen} seen before"
+    return f"log {origin}: {size} entries, {before}"
+
+
+def _row(index: int, entry: bytes) -> dict[str, object]:
+    """Return an entry as it is printed; one that is not kolm's is named by its digest."""
+    from kolm.cid import sha256_hex
+    from kolm.entries import parse_entry
+
+    try:
+        said = parse_entry(entry).model_dump()
+    except ArtifactError:
+        said = {"what": "unknown", "sha256": sha256_hex(entry)}
+    said.pop("kind", None)
+    return {"index": index, **said}
+
+
+def _line(row: dict[str, object]) -> str:
+    revokes = row.get("revokes")
+    named = [*revokes.values()] if isinstance(revokes, dict) else []
+    rest = [row[key] for key in ("artifact", "receipt", "statement", "sha256") if key in row]
+    return one_line(f"{row['index']:>8}  {row['what']:<10}  {'  '.join(map(str, [*named, *rest]))}")

@@ -1,0 +1,1 @@
+"""The transparency log, read and checked (specs/formats/log.md)."""

@@ -1,0 +1,109 @@
+"""The registry's own log: its key, its entries, each once, and their proofs."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol
+
+from kolm.cid import sha256_hex
+from kolm.errors import SpecError, StorageError
+from kolm.keys import PrivateKey, load_private, save_private
+from kolm.tlog.checkpoint import Checkpoint
+from kolm.tlog.merkle import inclusion_proof
+from kolm.tlog.note import NoteKey, is_name
+from kolm.tlog.proof import LogProof
+from kolm.tlog.tiles import TileReader, read_entries
+from registry.sequencer import Sequencer
+
+WAIT_SECONDS = 30
+"""Longest wait for an entry to be published."""
+
+
+class Places(Protocol):
+    """Where entries stand, by the SHA-256 of their bytes; made again from the log whenever it is behind."""
+
+    def place_of(self, digest: str) -> int | None:
+        """Return the index of an entry, or None."""
+        ...
+
+    def note_places(self, rows: Iterator[tuple[str, int]]) -> None:
+        """Keep the index of each entry; the first index of a digest stays."""
+        ...
+
+    def places(self) -> int:
+        """Return how many entries of the log, from the first, were noted."""
+        ...
+
+
+class Log:
+    """One log in one directory. Raises StorageError, SigningError."""
+
+    def __init__(self, data: Path, places: Places, *, origin: str | None = None) -> None:
+        key = own_key(data / "log.pem")
+        self._name = origin or f"kolm-registry/{key.key_id[:16]}"
+        if not is_name(self._name):
+            raise SpecError(f"{self._name!r} cannot name a log", hint="no white space and no plus sign")
+        self.vkey = NoteKey(self._name, key.public).vkey
+        """The verifier key that readers put into log.vkey."""
+        self._places = places
+        self._sequencer = Sequencer(data / "tlog", origin=self._name, key=key)
+        self._lock = threading.Lock()
+        self._under_way: dict[str, Future[int]] = {}
+        self._catch_up()
+
+    @property
+    def size(self) -> int:
+        """Return how many entries are published."""
+        return self._sequencer.size
+
+    def place(self, entry: bytes) -> int:
+        """Log an entry once and return its index when it is published. Raises StorageError."""
+        digest = sha256_hex(entry)
+        with self._lock:
+            known = self._places.place_of(digest)
+            if known is not None:
+                return known
+            waiting = self._under_way.get(digest) or self._sequencer.append(entry)
+            self._under_way[digest] = waiting
+        try:
+            index = waiting.result(WAIT_SECONDS)
+            self._places.note_places(iter([(digest, index)]))
+        except TimeoutError as err:
+            raise StorageError("the log did not publish an entry in time", hint="is the disk slow?") from err
+        finally:
+            if waiting.done():
+                with self._lock:
+                    self._under_way.pop(digest, None)
+        return index
+
+    def proof(self, entry: bytes) -> bytes | None:
+        """Return the proof of an entry against the newest checkpoint; None if it is not in the log."""
+        index = self._places.place_of(sha256_hex(entry))
+        note = self._sequencer.read("checkpoint")
+        if index is None or note is None:
+            return None
+        size = Checkpoint.open(note, NoteKey.parse(self.vkey)).size
+        hashes = inclusion_proof(index, size, TileReader(self._sequencer.read, size))
+        return LogProof(index, tuple(hashes), note).to_bytes()
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes at a path of the log; None if there are none. Raises StorageError."""
+        return self._sequencer.read(path)
+
+    def close(self) -> None:
+        """Finish what was taken in."""
+        self._sequencer.close()
+
+    def _catch_up(self) -> None:
+        """Note what was published when a crash came before its place was noted."""
+        begin, size = self._places.places(), self.size
+        entries = read_entries(self.read, begin, size, size=size)
+        self._places.note_places((sha256_hex(entry), begin + at) for at, entry in enumerate(entries))
+
+
+def own_key(path: Path) -> PrivateKey:
+    """Read a key of the registry itself, made at the first start. Raises SigningError, StorageError."""
+    if not path.exists():
+        save_private(PrivateKey.generate(), path, passphrase=None)
+    return load_private(path, passphrase=lambda: None)

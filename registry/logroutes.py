@@ -1,0 +1,114 @@
+"""The addresses of log, proofs, summaries and revocations (specs/formats/registry-api.md 1)."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from kolm.canonical import parse_canonical
+from kolm.cid import CID, cid_of, parse_cid
+from kolm.dsse import open_envelope
+from kolm.entries import receipt_entry, revocation_entry
+from kolm.errors import CheckedError
+from kolm.files import staging, write_atomic
+from kolm.revocation import MAX_BYTES, open_revocation
+from kolm.tlog.tiles import parse_tile_path, tile_path
+from kolm.trust import TrustStore, revoke
+from registry.ingest import Service
+from registry.problems import Problem, problem_responses
+from registry.responses import IMMUTABLE, REVALIDATE
+from registry.routes import BINARY, JSON, CidDep, ServiceDep
+from registry.schemas import Logged, Revoked
+
+TEXT = "text/plain; charset=utf-8"
+NEVER_KEPT = "no-store"
+"""For the checkpoint: an old one would look like a log that was set back."""
+
+_NOSNIFF = {"x-content-type-options": "nosniff"}
+
+tiles = APIRouter(prefix="/tlog", tags=["log"])
+proofs = APIRouter(prefix="/v1/artifacts", tags=["log"])
+revocations = APIRouter(prefix="/v1/revocations", tags=["log"])
+
+
+@tiles.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@tiles.head("/checkpoint", include_in_schema=False)
+def get_checkpoint(service: ServiceDep) -> Response:
+    """Return the newest checkpoint (c2sp.org/tlog-checkpoint)."""
+    data = service.log.read("checkpoint") or b""
+    return Response(data, media_type=TEXT, headers={"cache-control": NEVER_KEPT, **_NOSNIFF})
+
+
+@tiles.get("/tile/{place:path}", response_class=Response, responses=problem_responses(404))
+@tiles.head("/tile/{place:path}", include_in_schema=False)
+def get_tile(place: str, service: ServiceDep) -> Response:
+    """Return a tile of hashes or a bundle of entries (c2sp.org/tlog-tiles)."""
+    named = parse_tile_path(f"tile/{place}")
+    data = service.log.read(tile_path(*named)) if named else None
+    if data is None:
+        raise Problem("not_found", "no such tile in this log")
+    return Response(data, media_type=BINARY, headers={"cache-control": IMMUTABLE, **_NOSNIFF})
+
+
+@proofs.get("/{cid}/proof", response_class=Response, responses=problem_responses(400, 404))
+@proofs.head("/{cid}/proof", include_in_schema=False)
+def get_proof(cid: CidDep, service: ServiceDep, receipt: Annotated[str | None, Query()] = None) -> Response:
+    """Return the proof that a receipt of the artifact, the newest unless named, is in the log."""
+    known = [item.cid for item in service.index.receipts_of(cid)]
+    wanted = parse_cid(receipt) if receipt else CID(known[0]) if known else None
+    data = service.log.proof(receipt_entry(cid, wanted)) if wanted in known and wanted else None
+    if data is None:
+        raise Problem("not_found", f"no proof about the artifact {cid} here", cid=cid)
+    return Response(data, media_type=TEXT, headers={"cache-control": REVALIDATE, **_NOSNIFF})
+
+
+@proofs.get("/{cid}/summary", response_class=Response, responses=problem_responses(400, 404))
+@proofs.head("/{cid}/summary", include_in_schema=False)
+def get_summary(cid: CidDep, service: ServiceDep) -> Response:
+    """Return the registry's own signed summary of how it verified the newest accepted receipt."""
+    known = service.index.receipts_of(cid)
+    data = service.summaries.read(CID(known[0].cid)) if known else None
+    if data is None:
+        raise Problem("not_found", f"no summary about the artifact {cid} here", cid=cid)
+    return Response(data, media_type=JSON, headers={"cache-control": REVALIDATE, **_NOSNIFF})
+
+
+@revocations.post("", status_code=201, responses=problem_responses(413, 422, 503, 507))
+async def post_revocation(request: Request, service: ServiceDep) -> Revoked:
+    """Check a signed revocation, log it, and from then on go by it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise Problem("too_large", f"a revocation has at most {MAX_BYTES} bytes", limit_bytes=MAX_BYTES)
+    return await run_in_threadpool(_revoke, bytes(body), service)
+
+
+def _revoke(envelope: bytes, service: Service) -> Revoked:
+    trust = service.trust()
+    try:
+        found = open_revocation(envelope, trust, signers=lambda cid: _signers(cid, trust, service))
+    except CheckedError as err:
+        raise Problem("revocation_refused", err.message, hint=err.hint, check=err.check) from err
+    cid = cid_of(envelope)
+    with staging(service.settings.incoming) as folder:
+        path = folder / secrets.token_hex(8)
+        write_atomic(path, envelope)
+        service.blobs.put(path, cid=cid)
+    service.index.keep_blob(cid, size_bytes=len(envelope))
+    said = found.predicate
+    revokes = {"keyid": said.keyid} if said.keyid else {"artifact": found.subject}
+    place = service.log.place(revocation_entry(revokes, statement=found.sha256))
+    revoke(service.settings.trust, found.subject, said.reason, index=place)
+    return Revoked(statement=found.sha256, envelope=cid, log=Logged(index=place, size=service.log.size))
+
+
+def _signers(cid: CID, trust: TrustStore, service: Service) -> set[str]:
+    """Return the trusted keys that signed an accepted receipt of an artifact."""
+    found: set[str] = set()
+    for item in service.index.receipts_of(cid):
+        path = service.blobs.locate(CID(item.cid))
+        document = parse_canonical(path.read_bytes(), what="receipt") if path else {"envelopes": []}
+        found |= {open_envelope(each, trust.timeless()).keyid for each in document["envelopes"]}
+    return found

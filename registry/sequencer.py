@@ -1,0 +1,206 @@
+"""The sequencer of the log: entries get their place in batches, durable before anyone is told.
+
+An entry is acknowledged once it is in the journal, the journal is on the disk (one fsync for a whole batch)
+and a checkpoint that covers it is published. Tiles and checkpoint follow from the entries alone, so whatever
+a crash leaves of them is made again from the journal: nothing acknowledged is lost, and no two checkpoints
+contradict each other.
+"""
+
+import fcntl
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from kolm.errors import CheckedError, DataError, KolmError, StorageError
+from kolm.files import make_folder, refusal
+from kolm.keys import PrivateKey
+from kolm.tlog.checkpoint import Checkpoint
+from kolm.tlog.note import NoteKey
+from kolm.tlog.tiles import MAX_ENTRY, WIDTH
+from registry.frontier import Frontier
+from registry.journal import Journal
+
+MOST_AT_ONCE = 4096
+"""Entries of one batch."""
+
+RENEWED_AFTER = 600.0
+"""Seconds after which an idle log signs its checkpoint again: readers see that it is not frozen."""
+
+_Waiting = tuple[bytes, "Future[int]"]
+
+
+class Sequencer:
+    """The one writer of a log in a directory; the directory is what `/tlog/` serves.
+
+    Raises StorageError when another process writes it, when the disk refuses, and when what is there
+    contradicts a checkpoint that was published.
+    """
+
+    def __init__(self, directory: Path, *, origin: str, key: PrivateKey) -> None:
+        self._directory = make_folder(directory)
+        self._origin, self._key = origin, key
+        self._lock = _locked(directory / "lock")
+        self._journal = Journal(directory / "journal")
+        self._restored: frozenset[str] = frozenset()
+        self._frontier, self._sound = self._recover(), True
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._thread.start()
+
+    @property
+    def size(self) -> int:
+        """Return how many entries are published."""
+        return self._frontier.size
+
+    def append(self, entry: bytes) -> "Future[int]":
+        """Take in an entry; the future gives its index once it is durable and published.
+
+        Raises DataError for an entry that no bundle can hold; the future raises StorageError.
+        """
+        if not 0 < len(entry) <= MAX_ENTRY:
+            raise DataError(f"a log entry has 1 to {MAX_ENTRY} bytes", hint="log a digest of it instead")
+        if not self._thread.is_alive():
+            raise StorageError(f"{self._directory}: the log is closed", hint="start the registry again")
+        place: Future[int] = Future()
+        self._queue.put((entry, place))
+        return place
+
+    def read(self, path: str) -> bytes | None:
+        """Return the bytes at a path of the log; None if there are none. Raises StorageError."""
+        try:
+            return (self._directory / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as err:
+            raise refusal(err, action="read", path=self._directory / path) from err
+
+    def close(self) -> None:
+        """Finish what was taken in and let the directory go."""
+        self._queue.put(None)
+        self._thread.join()
+        self._journal.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                first = self._queue.get(timeout=RENEWED_AFTER)
+            except queue.Empty:
+                self._commit([])
+                continue
+            if first is None:
+                return
+            batch, last = [first], False
+            while len(batch) < MOST_AT_ONCE and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    last = True
+                    break
+                batch.append(following)
+            self._commit(batch)
+            if last:
+                return
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        """Make a batch durable, publish it, and tell everyone who waits."""
+        entries = [entry for entry, _ in batch]
+        try:
+            if not self._sound:
+                self._frontier, self._sound = self._recover(), True
+            begin = self._frontier.size
+            self._journal.append(entries)
+            self._sound = False
+            try:
+                self._publish(self._frontier, entries)
+            except KolmError:
+                self._frontier = self._recover()  # the entries are durable: publish what the journal holds
+            self._sound = True
+        except KolmError as err:
+            for _, place in batch:
+                place.set_exception(err)
+            return
+        for offset, (_, place) in enumerate(batch):
+            place.set_result(begin + offset)
+        if self._journal.entries >= WIDTH * WIDTH:
+            self._journal.restart(self._frontier.size)
+            self._restored = _edge(self._frontier)
+
+    def _recover(self) -> Frontier:
+        """Make tiles and checkpoint again from the journal."""
+        entries = self._journal.read()
+        frontier = Frontier.read(self.read, self._journal.begin)
+        self._restored = _edge(frontier)
+        self._publish(frontier, entries)
+        return frontier
+
+    def _publish(self, frontier: Frontier, entries: Iterable[bytes]) -> None:
+        """Write the tiles that these entries make, then the checkpoint that covers them."""
+        full = [file for entry in entries for file in frontier.append(entry)]
+        for path, data in (*full, *frontier.partial()):
+            self._write(path, data)
+        checkpoint = Checkpoint(self._origin, frontier.size, frontier.root())
+        self._refuse_a_fork(checkpoint)
+        self._write("checkpoint", checkpoint.signed(self._key, time=int(time.time())))
+        for path in {path for path, _ in full} - self._restored:
+            shutil.rmtree(self._directory / f"{path}.p", ignore_errors=True)
+
+    def _refuse_a_fork(self, checkpoint: Checkpoint) -> None:
+        """Never sign what an earlier checkpoint contradicts. Raises StorageError."""
+        data = self.read("checkpoint")
+        if not data:  # after a power cut a file may be there without its bytes
+            return
+        try:
+            earlier = Checkpoint.open(data, NoteKey(self._origin, self._key.public))
+        except CheckedError as err:
+            raise StorageError(
+                f"{self._directory}: its checkpoint is of another log, or damaged: {err.message}",
+                hint="keep key and name of a log; restore the directory whole",
+            ) from err
+        same = earlier.size != checkpoint.size or earlier.root == checkpoint.root
+        if earlier.size > checkpoint.size or not same:
+            raise StorageError(
+                f"{self._directory}: holds fewer entries, or others, than its checkpoint of {earlier.size}",
+                hint="the directory was damaged or set back; restore it whole, never in part",
+            )
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Put a file in its place whole; readers see the old one or the new one."""
+        target = self._directory / path
+        draft = self._directory / "draft"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(data)
+            draft.replace(target)
+        except OSError as err:
+            raise refusal(err, action="write", path=target) from err
+
+
+def _edge(frontier: Frontier) -> frozenset[str]:
+    """Return the full tiles whose partial ones recovering reads, and which must therefore stay."""
+    return frozenset(path.rpartition(".p/")[0] for path, _ in frontier.partial())
+
+
+def _locked(path: Path) -> BinaryIO:
+    handle = path.open("ab")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        handle.close()
+        raise StorageError(
+            f"{path.parent}: another process writes this log", hint="a log has one sequencer; stop the other"
+        ) from err
+    return handle
