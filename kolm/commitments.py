@@ -19,6 +19,8 @@ from kolm.rows import Turn, messages_json
 
 KIND = "kolm-salts/1"
 
+_BYTES = 32
+
 
 @dataclass(frozen=True)
 class Salts:
@@ -30,10 +32,15 @@ class Salts:
     key: bytes
     """32 bytes, never published."""
 
+    def __post_init__(self) -> None:
+        """Refuse to commit without a salt: whoever guesses a row could confirm it. Raises DataError."""
+        if len(self.salt) != _BYTES or len(self.key) != _BYTES:
+            raise DataError(f"salt and key have {_BYTES} bytes each", hint="`Salts.fresh()` draws new ones")
+
     @classmethod
     def fresh(cls) -> Self:
         """Draw new salts from the system's generator."""
-        return cls(secrets.token_bytes(32), secrets.token_bytes(32))
+        return cls(secrets.token_bytes(_BYTES), secrets.token_bytes(_BYTES))
 
     @classmethod
     def load_or_create(cls, path: Path) -> Self:
@@ -42,7 +49,7 @@ class Salts:
         Two processes that make them at once end with the same ones. Raises DataError, StorageError.
         """
         if not path.exists():
-            document = {"kind": KIND, "salt": secrets.token_hex(32), "key": secrets.token_hex(32)}
+            document = {"kind": KIND, "salt": secrets.token_hex(_BYTES), "key": secrets.token_hex(_BYTES)}
             make_folder(path.parent)
             try:
                 write_atomic(path, canonical_json(document) + b"\n", mode=0o600, overwrite=False)
@@ -57,14 +64,11 @@ class Salts:
             document = json.loads(read_bytes(path, what="salts"))
             if set(document) != {"kind", "salt", "key"} or document["kind"] != KIND:
                 raise ValueError("other members than kind, salt, key")
-            salts = cls(bytes.fromhex(document["salt"]), bytes.fromhex(document["key"]))
-            if len(salts.salt) != 32 or len(salts.key) != 32:
-                raise ValueError("salt and key have 32 bytes each")
-        except (ValueError, TypeError) as err:
+            return cls(bytes.fromhex(document["salt"]), bytes.fromhex(document["key"]))
+        except (ValueError, TypeError, DataError) as err:
             raise DataError(
                 f"{path} does not hold salts: {err}", hint="restore it, or remove it for new ones"
             ) from err
-        return salts
 
 
 Label = Literal["bytes", "pixels"]

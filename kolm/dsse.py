@@ -1,4 +1,4 @@
-"""Signed envelopes: DSSE over in-toto statements, one signature each (specs/formats/envelope.md 1, 2).
+"""Signed envelopes: DSSE with one signature, over in-toto statements mostly (specs/formats/envelope.md 1, 2).
 
 What is signed are bytes, not objects: the payload that was verified is the payload that is parsed.
 """
@@ -30,17 +30,19 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign_envelope(payload: bytes, key: PrivateKey) -> dict[str, Any]:
+def sign_envelope(payload: bytes, key: PrivateKey, *, payload_type: str = PAYLOAD_TYPE) -> dict[str, Any]:
     """Sign `payload` and return the envelope."""
-    signature = key.sign(pae(PAYLOAD_TYPE, payload))
+    signature = key.sign(pae(payload_type, payload))
     return {
         "payload": base64.b64encode(payload).decode("ascii"),
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": payload_type,
         "signatures": [{"keyid": key.key_id, "sig": base64.b64encode(signature).decode("ascii")}],
     }
 
 
-def open_envelope(envelope: Any, trust: TrustStore, *, at: datetime | None = None) -> Opened:
+def open_envelope(
+    envelope: Any, trust: TrustStore, *, at: datetime | None = None, payload_type: str = PAYLOAD_TYPE
+) -> Opened:
     """Check an envelope against the trusted keys and return what it holds.
 
     `at` is when the signature must have counted, now unless given. Raises ArtifactError E_ENVELOPE;
@@ -48,14 +50,14 @@ def open_envelope(envelope: Any, trust: TrustStore, *, at: datetime | None = Non
     """
     _closed(envelope, members={"payload", "payloadType", "signatures"}, what="the envelope")
     payload = _decoded(envelope["payload"], what="payload")
-    if envelope["payloadType"] != PAYLOAD_TYPE:
+    if envelope["payloadType"] != payload_type:
         kind = str(envelope["payloadType"])[:80]
         raise VerificationError(
-            f"the payload type is {kind!r}, not {PAYLOAD_TYPE}", check="E_PAYLOAD_TYPE", hint=_HINT
+            f"the payload type is {kind!r}, not {payload_type}", check="E_PAYLOAD_TYPE", hint=_HINT
         )
     keyid, signature = _one_signature(envelope["signatures"])
     trusted = trust.key(keyid)
-    trusted.public.verify(signature, pae(PAYLOAD_TYPE, payload))
+    trusted.public.verify(signature, pae(payload_type, payload))
     if revocation := trust.revoked(keyid):
         raise VerificationError(
             f"the key {keyid} is revoked: {revocation.reason}",

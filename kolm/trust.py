@@ -1,7 +1,8 @@
 """The trust directory: whose signatures count, since when, until when, and which no longer do.
 
     keys/<key id>.json   {"pem": ..., "from": time | null, "until": time | null, "label": ...}
-    revoked.json         {"<key id>": {"at": time, "reason": ...}}
+    revoked.json         {"<key id or artifact CID>": {"at": time, "reason": ..., "index": place in the log}}
+    log.vkey             the key of the log whose proofs count
     policy.yaml          what a receipt must show beyond being true
 
 It belongs to whoever verifies. Nothing in an artifact or a receipt adds to it (specs/formats/envelope.md 4).
@@ -10,20 +11,25 @@ It belongs to whoever verifies. Nothing in an artifact or a receipt adds to it (
 import json
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from kolm.canonical import canonical_json
-from kolm.errors import SigningError, SpecError, VerificationError
+from kolm.cid import parse_cid
+from kolm.errors import CheckedError, SigningError, SpecError, VerificationError
 from kolm.files import home, make_folder, read_bytes, refusal, write_atomic
 from kolm.keys import PublicKey
+from kolm.tlog.note import NoteKey
 
 LARGEST_MISMATCH = 0.2
 """Most of what a policy may let pass: beyond it, answers are not compared any more."""
 
 _LARGEST_FILE = 1 << 20
+_SWITCHES = {"require_pass", "require_log"}
+_NUMBERS = {"replay_mismatch": LARGEST_MISMATCH, "log_max_age_days": 36525}
+_DEMANDS = _SWITCHES | set(_NUMBERS)
 _KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HINT = "correct the file, or make it anew with `kolm key trust`"
@@ -45,10 +51,17 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class Revocation:
-    """Why a key no longer counts, and since when that is known."""
+    """Why a key or an artifact no longer counts, and since when that is known."""
 
     at: datetime
     reason: str
+    index: int | None = None
+    """Where the log says so: what the key signed and the log holds at a smaller index counts still."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of revoked.json."""
+        index = {} if self.index is None else {"index": self.index}
+        return {"at": _spell(self.at), "reason": self.reason} | index
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,10 @@ class Policy:
     """Refuse artifacts whose gate verdict is not PASS."""
     replay_mismatch: float = 0.0
     """Share of replayed outputs that may differ on another machine than the receipt's (verify.md 4)."""
+    require_log: bool = False
+    """Refuse receipts without a proof that they are in the log."""
+    log_max_age_days: float | None = None
+    """Refuse proofs whose checkpoint is older; None takes any."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,8 @@ class TrustStore:
     keys: Mapping[str, TrustedKey] = field(default_factory=dict)
     revocations: Mapping[str, Revocation] = field(default_factory=dict)
     policy: Policy = Policy()
+    log: NoteKey | None = None
+    """Key of the log whose proofs count."""
 
     @classmethod
     def open(cls, dir: Path) -> Self:
@@ -79,7 +98,7 @@ class TrustStore:
         try:
             files = sorted((dir / "keys").iterdir()) if (dir / "keys").exists() else []
             keys = {path.stem: _trusted_key(path) for path in files if path.suffix == ".json"}
-            return cls(dir=dir, keys=keys, revocations=_revocations(dir), policy=_policy(dir / "policy.yaml"))
+            return cls(dir, keys, _revocations(dir), _policy(dir / "policy.yaml"), _log(dir / "log.vkey"))
         except OSError as err:
             raise refusal(err, action="read the trust directory", path=dir) from err
 
@@ -100,9 +119,14 @@ class TrustStore:
                 hint="get the publisher's public key from the publisher, then `kolm key trust KEY.pem`",
             ) from None
 
-    def revoked(self, keyid: str) -> Revocation | None:
-        """Return the revocation of a key, None when there is none."""
-        return self.revocations.get(keyid)
+    def revoked(self, subject: str) -> Revocation | None:
+        """Return the revocation of a key, by its id, or of an artifact, by its CID, if there is one."""
+        return self.revocations.get(subject)
+
+    def timeless(self) -> "TrustStore":
+        """Return the trusted keys alone, without windows and revocations."""
+        keys = {keyid: TrustedKey(trusted.public) for keyid, trusted in self.keys.items()}
+        return replace(self, keys=keys, revocations={})
 
 
 def default_trust_dir() -> Path:
@@ -134,24 +158,43 @@ def trust_key(
     return path
 
 
-def revoke_key(dir: Path, keyid: str, reason: str) -> Path:
-    """Let a key no longer count, whatever it signed and whenever, and return the list's file.
+def trust_log(dir: Path, vkey: str) -> Path:
+    """Let the proofs of this log count, and no other's, and return the key's file.
 
-    Revoking again changes nothing. Raises SigningError, StorageError.
+    Raises ArtifactError (E_NOTE_SYNTAX), VerificationError (E_KEY_TYPE, E_KEY_WEAK), StorageError.
     """
-    if not _KEY_ID.match(keyid):
+    key = NoteKey.parse(vkey)
+    write_atomic(path := make_folder(dir) / "log.vkey", f"{key.vkey}\n".encode())
+    return path
+
+
+def revoke(dir: Path, subject: str, reason: str, *, index: int | None = None) -> Path:
+    """Let a key or an artifact no longer count, and return the list's file.
+
+    `subject` is a key id or a CID, `index` where the log says so. Revoking again only adds an index that
+    was not known. Raises SigningError, StorageError.
+    """
+    if not _is_subject(subject):
         raise SigningError(
-            f"{keyid!r} is not a key id", hint="a key id has 64 hex digits; see `kolm key list`"
+            f"{subject[:80]!r} is neither a key id nor a CID",
+            hint="a key id has 64 hex digits; see `kolm key list`",
         )
     if not reason.strip():
         raise SigningError("a revocation needs a reason", hint="say in a few words what happened")
-    rows = {
-        known: {"at": _spell(entry.at), "reason": entry.reason} for known, entry in _revocations(dir).items()
-    }
-    rows.setdefault(keyid, {"at": _spell(datetime.now(UTC)), "reason": reason.strip()})
+    known = _revocations(dir)
+    entry = known.get(subject) or Revocation(datetime.now(UTC), reason.strip())
+    known[subject] = replace(entry, index=index if entry.index is None else entry.index)
     path = make_folder(dir) / "revoked.json"
-    write_atomic(path, canonical_json(rows) + b"\n")
+    write_atomic(path, canonical_json({name: row.to_json() for name, row in known.items()}) + b"\n")
     return path
+
+
+def _is_subject(text: str) -> bool:
+    """Say whether a text is a key id or a CID."""
+    try:
+        return bool(_KEY_ID.match(text)) or parse_cid(text) == text
+    except CheckedError:
+        return False
 
 
 def _trusted_key(path: Path) -> TrustedKey:
@@ -171,14 +214,26 @@ def _trusted_key(path: Path) -> TrustedKey:
 def _revocations(dir: Path) -> dict[str, Revocation]:
     path = dir / "revoked.json"
     found: dict[str, Revocation] = {}
-    for keyid, row in (_object(path) if path.exists() else {}).items():
-        if not _KEY_ID.match(keyid) or not isinstance(row, dict) or set(row) != {"at", "reason"}:
-            raise _unusable(path, f"the entry {keyid[:80]!r} is not a key id with at and reason")
-        at = _instant(path, row["at"])
+    for subject, row in (_object(path) if path.exists() else {}).items():
+        members = set(row) if isinstance(row, dict) else set()
+        if not _is_subject(subject) or not {"at", "reason"} <= members <= {"at", "reason", "index"}:
+            raise _unusable(path, f"the entry {subject[:80]!r} is not a key id or CID with at and reason")
+        at, index = _instant(path, row["at"]), row.get("index")
         if at is None or not isinstance(row["reason"], str):
-            raise _unusable(path, f"the entry {keyid[:80]!r} lacks a time or a reason")
-        found[keyid] = Revocation(at, row["reason"])
+            raise _unusable(path, f"the entry {subject[:80]!r} lacks a time or a reason")
+        if "index" in row and (isinstance(index, bool) or not isinstance(index, int) or index < 0):
+            raise _unusable(path, f"the index of {subject[:80]!r} is not a place in a log")
+        found[subject] = Revocation(at, row["reason"], index)
     return found
+
+
+def _log(path: Path) -> NoteKey | None:
+    if not path.exists():
+        return None
+    try:
+        return NoteKey.parse(read_bytes(path, what="log key", max_bytes=_LARGEST_FILE).decode("utf-8"))
+    except (UnicodeDecodeError, CheckedError) as err:
+        raise _unusable(path, str(err)) from err
 
 
 def _policy(path: Path) -> Policy:
@@ -193,19 +248,19 @@ def _policy(path: Path) -> Policy:
         document = YAML(typ="safe", pure=True).load(data.decode("utf-8")) or {}
     except (YAMLError, ValueError) as err:
         raise _unusable(path, str(err)) from err
-    if not isinstance(document, dict) or set(document) - {"require_pass", "replay_mismatch"}:
-        raise _unusable(path, "only require_pass and replay_mismatch are known")
-    require_pass, share = document.get("require_pass", False), document.get("replay_mismatch", 0)
-    if not isinstance(require_pass, bool):
-        raise _unusable(path, "require_pass is true or false")
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= LARGEST_MISMATCH:
-        raise _unusable(path, f"replay_mismatch is a share from 0 to {LARGEST_MISMATCH}")
-    return Policy(require_pass=require_pass, replay_mismatch=float(share))
+    if not isinstance(document, dict) or set(document) - _DEMANDS:
+        raise _unusable(path, f"only {', '.join(sorted(_DEMANDS))} are known")
+    for word in _SWITCHES & set(document):
+        if not isinstance(document[word], bool):
+            raise _unusable(path, f"{word} is true or false")
+    for word, most in _NUMBERS.items():
+        value = document.get(word, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            raise _unusable(path, f"{word} is a number from 0 to {most}")
+    return Policy(**document)
 
 
-def _object(
-    path: Path, *, members: Set[str] | None = None, optional: Set[str] = frozenset()
-) -> dict[str, Any]:
+def _object(path: Path, *, members: Set[str] = frozenset(), optional: Set[str] = frozenset()) -> Any:
     """Read a JSON object whose names are unique and, if `members` are given, no others."""
     data = read_bytes(path, what="trust file", max_bytes=_LARGEST_FILE)
     try:
@@ -214,7 +269,7 @@ def _object(
         raise _unusable(path, str(err)) from err
     if not isinstance(value, dict):
         raise _unusable(path, "it is not an object")
-    if members is not None and not members <= set(value) <= members | optional:
+    if members and not members <= set(value) <= members | optional:
         raise _unusable(path, f"it does not have exactly {', '.join(sorted(members))}")
     return value
 

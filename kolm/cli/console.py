@@ -3,7 +3,6 @@
 import functools
 import json
 import sys
-import unicodedata
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,26 +12,12 @@ import typer
 
 from kolm.errors import KolmError, TrainError
 from kolm.files import refusal
+from kolm.visible import printable
 
 P = ParamSpec("P")
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report SIGINT."""
-
-
-def printable(text: str) -> str:
-    """Return text with control, format and bidirectional characters shown as escapes.
-
-    Names and model outputs come from files nobody vouches for; a terminal would obey them.
-    """
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t":
-        return character
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-    return character.encode("unicode_escape").decode("ascii") if hidden else character
 
 
 def emit(result: Any, *, as_json: bool = False) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kolm.cli.bars import Bars
-from kolm.cli.console import command, emit, note, printable, require_extra
+from kolm.cli.console import command, emit, note, require_extra
 from kolm.cli.pack import read_pack
 from kolm.errors import SpecError
+from kolm.visible import printable
 
 if TYPE_CHECKING:
     from kolm.verify import AuditReport, Check, Replay
@@ -23,39 +24,62 @@ NOT_VERIFIED = 7
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Registry = Annotated[str | None, typer.Option(help="Where to fetch a CID from.")]
+ReceiptFile = Annotated[
+    Path | None, typer.Option(help="Its receipt; the .receipt.json beside it by default.")
+]
+ProofFile = Annotated[
+    Path | None, typer.Option(help="Proof that a log holds it; the .proof beside it by default.")
+]
+CheckpointFile = Annotated[
+    Path | None, typer.Option(help="The log's checkpoint that you saw last: no proof may be older.")
+]
+TrustDir = Annotated[
+    Path | None, typer.Option(help="Whose signatures count.", show_default="$KOLM_HOME/trust")
+]
+Rows = Annotated[
+    str | None, typer.Option(metavar="N|all", help="Rows to ask again at level 1.", show_default="59")
+]
+Nonce = Annotated[
+    str | None, typer.Option(metavar="HEX", help="Draws the rows of level 1.", show_default="random")
+]
+PackPath = Annotated[Path | None, typer.Option(help="The eval pack, if the artifact withholds its pictures.")]
+PageFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.html", help="Also write the outcome as a page to print.")
+]
 
 
 @dataclass(frozen=True)
 class Found:
-    """An artifact on this disk, where its receipt should be, and the CID it was asked for by."""
+    """An artifact on this disk, where its receipt and proof should be, and the CID it was asked for by."""
 
     artifact: Path
     receipt: Path
+    proof: Path
     cid: str | None = None
+
+    @classmethod
+    def beside(cls, artifact: Path, cid: str | None = None, receipt: Path | None = None) -> "Found":
+        """Return an artifact with the receipt and the proof that lie beside it."""
+        stem = artifact.name.removesuffix(".kolm")
+        receipt = receipt or artifact.with_name(f"{stem}.receipt.json")
+        return cls(artifact, receipt, artifact.with_name(f"{stem}.proof"), cid)
 
 
 @command
 def verify(
     artifact: Annotated[str, typer.Argument(metavar="ARTIFACT|CID", help="A .kolm file, or its CID.")],
-    receipt: Annotated[
-        Path | None, typer.Option(help="Its receipt; the .receipt.json beside it by default.")
-    ] = None,
-    trust: Annotated[
-        Path | None, typer.Option(help="Whose signatures count.", show_default="$KOLM_HOME/trust")
-    ] = None,
+    receipt: ReceiptFile = None,
+    proof: ProofFile = None,
+    checkpoint: CheckpointFile = None,
+    trust: TrustDir = None,
     registry: Registry = None,
     base: Annotated[Path | None, typer.Option(help="Folder of the base: its weights are compared.")] = None,
     level: Annotated[int, typer.Option(min=0, max=2, help="0: recompute; 1: ask the models again.")] = 0,
-    rows: Annotated[
-        str | None, typer.Option(metavar="N|all", help="Rows to ask again at level 1.", show_default="59")
-    ] = None,
-    nonce: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Draws the rows of level 1.", show_default="random")
-    ] = None,
-    pack: Annotated[
-        Path | None, typer.Option(help="The eval pack, if the artifact withholds its pictures.")
-    ] = None,
+    rows: Rows = None,
+    nonce: Nonce = None,
+    pack: PackPath = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
+    report: PageFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an artifact and its receipt against the keys you trust.
@@ -63,6 +87,7 @@ def verify(
     Level 0 needs no torch and no network; level 1 asks the models some of the questions again.
     """
     from kolm.receipt import MAX_BYTES
+    from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
     from kolm.trust import TrustStore, default_trust_dir
     from kolm.verify import verify_bundle
 
@@ -70,22 +95,45 @@ def verify(
     if base is not None and not base.is_dir():
         raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
     store = TrustStore.open(trust or default_trust_dir())
+    _check_log_files(proof, checkpoint, known=store.log is not None)
     with locate(artifact, registry=registry) as found, Bars() as bars:
-        report = verify_bundle(
+        audit = verify_bundle(
             found.artifact,
-            _read(receipt or found.receipt, limit=MAX_BYTES),
+            _read(receipt or found.receipt, what="receipt", limit=MAX_BYTES),
             store,
             expected_cid=found.cid,
             base_dir=base,
+            proof=_read(proof or found.proof, what="proof", limit=2 * NOTE_BYTES),
+            seen=_read(checkpoint, what="checkpoint", limit=NOTE_BYTES) if checkpoint else None,
             replay=_replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars) if level else None,
         )
     if receipt is not None and not receipt.exists():
-        report = _naming(report, receipt)
-    emit(report.to_json() if as_json else as_text(report), as_json=as_json)
-    if report.failure is not None:
-        if report.failure.hint and not as_json:
-            note(f"hint: {report.failure.hint}")
+        audit = _naming(audit, receipt)
+    if report is not None:
+        _write_page(audit, report)
+    emit(audit.to_json() if as_json else as_text(audit), as_json=as_json)
+    if audit.failure is not None:
+        if audit.failure.hint and not as_json:
+            note(f"hint: {audit.failure.hint}")
         raise typer.Exit(NOT_VERIFIED)
+
+
+def _check_log_files(proof: Path | None, checkpoint: Path | None, *, known: bool) -> None:
+    """Refuse files that were named and are not there, or that nothing could be made of. Raises SpecError."""
+    for option, path in (("--proof", proof), ("--checkpoint", checkpoint)):
+        if path is not None and not path.is_file():
+            raise SpecError(f"no file at {path}", hint=f"{option} names a file of the log's")
+        if path is not None and not known:
+            raise SpecError(f"{option} needs a log to trust", hint="kolm key trust --log VKEY")
+
+
+def _write_page(audit: "AuditReport", path: Path) -> None:
+    """Write the outcome as a page. Raises StorageError."""
+    from kolm.files import write_atomic
+    from kolm.report.audit import audit_page
+
+    write_atomic(path, audit_page(audit).encode())
+    note(f"report   {path}")
 
 
 def _check_call(level: int, *, replay_options: dict[str, object]) -> None:
@@ -159,7 +207,7 @@ def locate(artifact: str, *, registry: str | None) -> Iterator[Found]:
     """
     path = Path(artifact)
     if path.exists():
-        yield Found(path, path.with_name(f"{path.name.removesuffix('.kolm')}.receipt.json"))
+        yield Found.beside(path)
         return
     cid = _cid(artifact)
     if registry is None:
@@ -168,7 +216,7 @@ def locate(artifact: str, *, registry: str | None) -> Iterator[Found]:
 
     with tempfile.TemporaryDirectory(prefix="kolm-") as folder, RegistryClient(registry) as client:
         paths = client.pull(cid, out=Path(folder))
-        yield Found(paths.artifact, paths.receipt, cid)
+        yield Found.beside(paths.artifact, cid, paths.receipt)
 
 
 def as_text(report: "AuditReport") -> str:
@@ -216,8 +264,8 @@ def _naming(report: "AuditReport", missing: Path) -> "AuditReport":
     return replace(report, checks=tuple(checks))
 
 
-def _read(path: Path, *, limit: int) -> bytes | None:
-    """Return a receipt's bytes; one that is not there is for check 3 to report."""
+def _read(path: Path, *, what: str, limit: int) -> bytes | None:
+    """Return a file's bytes; one that is not there is for its check to report."""
     from kolm.files import read_bytes
 
-    return read_bytes(path, what="receipt", max_bytes=limit) if path.exists() else None
+    return read_bytes(path, what=what, max_bytes=limit) if path.exists() else None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kolm.errors import CheckedError, DataError, EvalError, KolmError, SpecError, StorageError, TrainError
 from kolm.trust import TrustStore
-from kolm.verify import bundle, inputs, model, replay, scores
+from kolm.verify import bundle, inputs, log, model, replay, scores
 from kolm.verify.case import Case, Finding
 from kolm.verify.replayer import ROWS, Replay, Replayed, Replayer, Said
 from kolm.verify.report import AuditReport, Check, Evidence, Status
@@ -74,6 +74,7 @@ CHECKS = (
         tuple(range(1, 18)),
         (SpecError, TrainError, EvalError, StorageError),
     ),
+    Step(19, "log", "the registry's log holds this receipt", log.log, (1, 3, 4)),
 )
 """The list, in order; the numbers are those of specs/formats/verify.md 2."""
 
@@ -93,16 +94,21 @@ def verify_bundle(
     expected_cid: str | None = None,
     base_dir: Path | None = None,
     replay: Replay | None = None,
+    proof: bytes | None = None,
+    seen: bytes | None = None,
     now: datetime | None = None,
     stop_at_first: bool = False,
 ) -> AuditReport:
     """Run every check over an artifact and its receipt; a bad bundle gives a report, never an exception.
 
+    `proof` is the text that shows the receipt in the log, `seen` the checkpoint of that log seen last.
     With `stop_at_first` the checks after a failed one are skipped: nothing is computed for strangers.
     Only `replay`, which asks the models again, can fail for want of something here: then it raises
     SpecError, TrainError, EvalError or StorageError.
     """
-    case = Case(artifact, receipt, trust, expected_cid, base_dir, now or datetime.now(UTC), replay)
+    case = Case(
+        artifact, receipt, trust, expected_cid, base_dir, now or datetime.now(UTC), replay, proof, seen
+    )
     checks: list[Check] = []
     try:
         for step in CHECKS:

@@ -20,7 +20,6 @@ from kolm.statements import (
     parse_statement,
 )
 from kolm.trainlog import base_digest
-from kolm.trust import TrustedKey, TrustStore
 from kolm.verify.case import Case, Finding, require
 
 
@@ -69,16 +68,10 @@ def subject(case: Case) -> Finding:
 def signatures(case: Case) -> Finding:
     """(5) Every envelope is signed by a key of the trust directory."""
     require(bool(case.receipt.envelopes), "the receipt holds no signature", check="E_SIG_MISSING")
-    known = _without_time(case.trust)
+    known = case.trust.timeless()  # when a signature was made stands in the payload, which check 17 asks
     case.opened = [open_envelope(envelope, known) for envelope in case.receipt.envelopes]
     keys = {opened.keyid for opened in case.opened}
     return Finding(f"{len(case.opened)} envelopes, {len(keys)} trusted key")
-
-
-def _without_time(trust: TrustStore) -> TrustStore:
-    """The trusted keys alone: when a signature was made stands in the payload, which check 17 asks."""
-    keys = {keyid: TrustedKey(trusted.public) for keyid, trusted in trust.keys.items()}
-    return TrustStore(dir=trust.dir, keys=keys)
 
 
 def statements(case: Case) -> Finding:

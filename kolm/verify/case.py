@@ -40,6 +40,10 @@ class Case:
     now: datetime
     replay: Replay | None = None
     """What is asked for at level 1."""
+    proof: bytes | None = None
+    """The proof that a log holds the receipt."""
+    seen: bytes | None = None
+    """The log's checkpoint that was seen last."""
 
     artifact: Artifact = field(init=False)
     """Set by check 1."""

@@ -122,8 +122,12 @@ def _locked(holds: bool, what: str) -> None:
     require(holds, f"spec, lock and receipt disagree about {what}", check="E_SPEC_MISMATCH")
 
 
+_VERBATIM = ("identical", "tied")
+"""Origins that say that these very bytes are in the base's file, under this key."""
+
+
 def base(case: Case) -> Finding:
-    """(13) The base's files are the ones named, and every `identical` parameter is in them."""
+    """(13) The base's files are the ones named, and what is `identical` or `tied` is in them."""
     manifest, listed = case.artifact.manifest, case.artifact.modules
     paths = {file.path for file in manifest.base.files}
     for path in paths:
@@ -137,7 +141,7 @@ def base(case: Case) -> Finding:
                 tensor.base.file in paths,
                 f"{tensor.name} comes from {tensor.base.file}, not a file of the base",
             )
-        if tensor.base.relation == "identical":
+        if tensor.base.relation in _VERBATIM:
             by_file[tensor.base.file or ""].append(tensor)
     count = sum(len(group) for group in by_file.values())
     if case.base_dir is None:
@@ -153,7 +157,7 @@ def base(case: Case) -> Finding:
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)
     unused = _unused(case.base_dir, case)
-    believed = sum(tensor.base.relation not in ("identical", "absent") for tensor in tensors)
+    believed = sum(tensor.base.relation not in (*_VERBATIM, "absent") for tensor in tensors)
     other = f" and {believed} others not compared" if believed else ""
     return Finding(
         f"{len(paths)} files, {count} identical parameters{other}, {unused} tensors of the base unused"

@@ -8,6 +8,7 @@ from kolm.leaks import exact_overlaps, shared_groups
 from kolm.schema import instant
 from kolm.scorecard import score_artifact
 from kolm.verify.case import Case, Finding, require
+from kolm.verify.log import log_index
 
 _CLOCK_SKEW = timedelta(minutes=10)
 _LEAK_HINT = "Scores on rows that were trained on say nothing; do not rely on this artifact."
@@ -91,6 +92,7 @@ def policy(case: Case) -> Finding:
     """(17) The signing keys were valid, and the verdict is one this trust directory accepts."""
     finished = instant(case.compile.finished)
     require(finished <= case.now + _CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
+    _check_artifact_stands(case)
     for keyid in sorted({opened.keyid for opened in case.opened}):
         _check_window(case, keyid, finished)
     verdict = case.compile.k_score.gate.verdict
@@ -100,13 +102,29 @@ def policy(case: Case) -> Finding:
         check="E_POLICY",
         hint="policy.yaml in the trust directory sets require_pass.",
     )
-    return Finding("keys valid at the signed time, none revoked", "recomputed")
+    return Finding("keys valid at the signed time, nothing revoked that bears on this")
+
+
+def _check_artifact_stands(case: Case) -> None:
+    """A revoked artifact counts for nothing: every receipt of it was made before."""
+    if revocation := case.trust.revoked(case.receipt.artifact):
+        raise VerificationError(
+            f"the artifact is revoked: {revocation.reason}",
+            check="E_REVOKED",
+            hint="Ask the publisher for the artifact that replaced it.",
+        )
 
 
 def _check_window(case: Case, keyid: str, finished: datetime) -> None:
-    """A revoked key counts for nothing, since only the signer says when a receipt was made."""
-    revocation = case.trust.revoked(keyid)
-    require(revocation is None, f"key {keyid} is revoked", check="E_REVOKED")
+    """A revoked key counts for what the log held before, and no more: the signer's times prove nothing."""
+    if revocation := case.trust.revoked(keyid):
+        index = log_index(case)
+        require(
+            index is not None and revocation.index is not None and index < revocation.index,
+            f"key {keyid} is revoked: {revocation.reason}",
+            check="E_REVOKED",
+            hint="Ask the publisher for a receipt made with the key that replaced it.",
+        )
     require(
         case.trust.key(keyid).valid_at(finished),
         f"key {keyid} was not trusted when the receipt was finished",

@@ -82,6 +82,16 @@ def test_a_hostile_text_costs_less_than_a_millisecond(text):
     assert min(cost() for _ in range(5)) < 0.001
 
 
+def test_a_cid_is_parsed_in_about_ten_microseconds():
+    def cost() -> float:
+        start = time.perf_counter()
+        for _ in range(1000):
+            parse_cid(HELLO)
+        return (time.perf_counter() - start) / 1000
+
+    assert min(cost() for _ in range(5)) < 20e-6
+
+
 def test_something_that_is_not_text_is_refused():
     assert not accepted(None)
     assert not accepted(b"bafkrei")

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from kolm.errors import SigningError, SpecError, StorageError, VerificationError
+from kolm.cid import cid_of
+from kolm.errors import CheckedError, SigningError, SpecError, StorageError, VerificationError
 from kolm.keys import PrivateKey
-from kolm.trust import Policy, TrustStore, default_trust_dir, revoke_key, trust_key
+from kolm.tlog.note import NoteKey
+from kolm.trust import Policy, TrustStore, default_trust_dir, revoke, trust_key, trust_log
 
 KEY = PrivateKey.generate().public
 ID = KEY.key_id
+CID = cid_of(b"an artifact")
 JANUARY, JUNE, DECEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 6, 12))
 
 
@@ -56,9 +59,9 @@ def test_keys_can_be_trusted_in_memory():
 
 def test_a_revocation_is_kept_with_its_first_reason(tmp_path):
     trust_key(tmp_path, KEY)
-    revoke_key(tmp_path, ID, " stolen ")
-    revoke_key(tmp_path, ID, "again")
-    revoke_key(tmp_path, "0" * 64, "never seen here")
+    revoke(tmp_path, ID, " stolen ")
+    revoke(tmp_path, ID, "again")
+    revoke(tmp_path, "0" * 64, "never seen here")
     store = TrustStore.open(tmp_path)
     found = store.revoked(ID)
     assert found is not None
@@ -68,7 +71,7 @@ def test_a_revocation_is_kept_with_its_first_reason(tmp_path):
 
 
 def test_a_revoked_key_is_not_trusted_again(tmp_path):
-    revoke_key(tmp_path, ID, "stolen")
+    revoke(tmp_path, ID, "stolen")
     with pytest.raises(SigningError, match="revoked"):
         trust_key(tmp_path, KEY)
     assert not (tmp_path / "keys").exists()
@@ -77,7 +80,7 @@ def test_a_revoked_key_is_not_trusted_again(tmp_path):
 @pytest.mark.parametrize(("keyid", "reason"), [("abc", "x"), (ID.upper(), "x"), (ID + "\n", "x"), (ID, "  ")])
 def test_a_revocation_names_a_key_and_a_reason(tmp_path, keyid, reason):
     with pytest.raises(SigningError):
-        revoke_key(tmp_path, keyid, reason)
+        revoke(tmp_path, keyid, reason)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,6 +135,11 @@ def test_a_weak_key_cannot_be_trusted(tmp_path):
         {ID: {"at": "2026-01-01T00:00:00Z"}},
         {ID: {"at": "2026-01-01T00:00:00Z", "reason": 1}},
         {ID: "stolen"},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "more": 1}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": -1}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": None}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": True}},
+        {CID.upper(): {"at": "2026-01-01T00:00:00Z", "reason": "x"}},
     ],
 )
 def test_revocations_that_cannot_be_understood_are_not_ignored(tmp_path, document):
@@ -156,11 +164,23 @@ def test_the_policy_says_how_many_replayed_outputs_may_differ(tmp_path, text, sh
     assert TrustStore.open(tmp_path).policy.replay_mismatch == share
 
 
+def test_the_policy_says_what_the_log_must_show(tmp_path):
+    (tmp_path / "policy.yaml").write_text("require_log: true\nlog_max_age_days: 30\n")
+    policy = TrustStore.open(tmp_path).policy
+    assert (policy.require_log, policy.log_max_age_days) == (True, 30)
+    assert Policy().log_max_age_days is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "require_pas: true",
         "require_pass: maybe",
+        "require_log: 1",
+        "log_max_age_days: -1",
+        "log_max_age_days: true",
+        "log_max_age_days: .inf",
+        "log_max_age_days: ten",
         "replay_mismatch: 0.21",
         "replay_mismatch: -0.01",
         "replay_mismatch: .nan",
@@ -188,8 +208,47 @@ def test_a_trust_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path):
 def test_other_files_are_left_alone(tmp_path):
     trust_key(tmp_path, KEY)
     (tmp_path / "keys" / "notes.txt").write_text("mine")
-    (tmp_path / "log.vkey").write_text("later")
+    (tmp_path / "notes.txt").write_text("mine")
     assert set(TrustStore.open(tmp_path).keys) == {ID}
+
+
+def test_one_log_is_trusted(tmp_path):
+    assert TrustStore.open(tmp_path).log is None
+    for name in ("kolm-registry/first", "kolm-registry/second"):
+        key = NoteKey(name, KEY)
+        path = trust_log(tmp_path, f" {key.vkey}\n")
+        assert path.read_text() == f"{key.vkey}\n"
+        assert TrustStore.open(tmp_path).log == key
+
+
+@pytest.mark.parametrize("text", ["", "x", "name+00000000+AQ==", "\x00", "a b+00000000+AQ=="])
+def test_a_log_key_that_cannot_be_understood_is_not_ignored(tmp_path, text):
+    with pytest.raises(CheckedError):
+        trust_log(tmp_path, text)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "log.vkey").write_text(text)
+    with pytest.raises(SpecError, match=r"log\.vkey"):
+        TrustStore.open(tmp_path)
+
+
+def test_an_artifact_can_be_revoked_and_an_index_learnt_later(tmp_path):
+    revoke(tmp_path, CID, "wrong labels")
+    revoke(tmp_path, ID, "stolen", index=7)
+    first = TrustStore.open(tmp_path)
+    assert (first.revoked(CID).index, first.revoked(ID).index) == (None, 7)
+    revoke(tmp_path, CID, "again", index=0)
+    revoke(tmp_path, ID, "again", index=9)
+    second = TrustStore.open(tmp_path)
+    assert (second.revoked(CID).reason, second.revoked(CID).index) == ("wrong labels", 0)
+    assert second.revoked(ID) == first.revoked(ID)
+
+
+def test_keys_without_time(tmp_path):
+    trust_key(tmp_path, KEY, until=JANUARY)
+    revoke(tmp_path, ID, "stolen")
+    bare = TrustStore.open(tmp_path).timeless()
+    assert bare.key(ID).valid_at(DECEMBER)
+    assert bare.revoked(ID) is None
 
 
 def test_the_default_is_in_the_home(kolm_home):

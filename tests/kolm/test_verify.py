@@ -28,7 +28,7 @@ def report(bundle: Bundle) -> AuditReport:
 
 
 def test_an_honest_bundle_passes_every_check(report: AuditReport, bundle: Bundle) -> None:
-    assert [check.status for check in report.checks] == [*["passed"] * 17, "skipped"]
+    assert [check.status for check in report.checks] == [*["passed"] * 17, "skipped", "skipped"]
     assert report.ok
     assert report.failure is None
     assert (report.verdict, report.artifact, report.keys) == ("PASS", bundle.cid, (bundle.key.key_id,))
@@ -42,7 +42,7 @@ def test_a_trained_projector_verifies(tmp_path: Path) -> None:
 def test_a_text_only_model_passes_every_check(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, text=True)
     report = verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust, base_dir=bundle.base_dir)
-    assert [check.status for check in report.checks] == [*["passed"] * 17, "skipped"]
+    assert [check.status for check in report.checks] == [*["passed"] * 17, "skipped", "skipped"]
     assert report.verdict == "PASS"
     assert report.compile is not None
     assert report.compile.vlm_train is None
@@ -104,6 +104,7 @@ def test_a_failed_prerequisite_skips_what_builds_on_it(bundle: Bundle) -> None:
         16,
         17,
         18,
+        19,
     }
     assert status[11] == status[12] == status[14] == status[15] == "passed"
     assert report.verdict is None

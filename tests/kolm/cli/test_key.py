@@ -3,8 +3,11 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
+from kolm.cid import cid_of
 from kolm.cli.key import app
-from kolm.keys import PublicKey, key_path, load_private, public_path
+from kolm.keys import PrivateKey, PublicKey, key_path, load_private, public_path
+from kolm.revocation import open_revocation
+from kolm.tlog.note import NoteKey
 from kolm.trust import TrustStore, default_trust_dir
 
 
@@ -59,7 +62,7 @@ def test_keys_are_listed_trusted_and_revoked():
 def test_a_key_can_be_revoked_that_was_never_trusted(tmp_path):
     keyid = "0" * 64
     row = json.loads(run("revoke", keyid, "--reason", "known bad", "--dir", str(tmp_path), "--json").stdout)
-    assert row["key_id"] == keyid
+    assert row["revoked"] == keyid
     assert keyid in run("list", "--dir", str(tmp_path)).stdout
     assert list(default_trust_dir().glob("*")) == []
 
@@ -68,7 +71,7 @@ def test_a_key_can_be_revoked_that_was_never_trusted(tmp_path):
     ("words", "exit_code", "message"),
     [
         (("trust", "missing.pem"), 5, "no such file"),
-        (("revoke", "abc", "--reason", "x"), 5, "not a key id"),
+        (("revoke", "abc", "--reason", "x"), 5, "neither a key id nor a CID"),
         (("new", "--name", "../x", "--unencrypted"), 5, "cannot name a key"),
         (("revoke", "0" * 64), 2, "--reason"),
     ],
@@ -91,3 +94,33 @@ def test_a_trust_directory_with_an_unknown_policy_is_not_used(kolm_home):
     (kolm_home / "trust").mkdir()
     (kolm_home / "trust" / "policy.yaml").write_text("require_pas: true")
     assert "policy.yaml" in run("list", exit_code=2).stderr
+
+
+def test_a_log_is_trusted_and_listed():
+    vkey = NoteKey("kolm-registry/test", PrivateKey.generate().public).vkey
+    assert vkey in run("trust", "--log", vkey).stdout
+    assert vkey in run("list").stdout
+    assert json.loads(run("list", "--json").stdout)["log"] == vkey
+    assert "not a signed note" in run("trust", "--log", "x", exit_code=7).stderr
+    assert "name a key file, or a log" in run("trust", exit_code=2).stderr
+    assert "name a key file, or a log" in run("trust", "x.pem", "--log", vkey, exit_code=2).stderr
+
+
+def test_a_revocation_is_signed_for_a_registry(tmp_path):
+    keyid, file = made(), tmp_path / "revocation.json"
+    public = PublicKey.from_pem(public_path(key_path()).read_text())
+    cid = cid_of(b"an artifact")
+    for subject in (keyid, cid):
+        run("revoke", subject, "--reason", "lost", "--index", "7", "--statement", str(file))
+        found = open_revocation(file.read_bytes(), TrustStore.of(public), signers=lambda cid: {keyid})
+        assert (found.subject, found.predicate.reason) == (subject, "lost")
+    revocations = TrustStore.open(default_trust_dir()).revocations
+    assert {subject: entry.index for subject, entry in revocations.items()} == {keyid: 7, cid: 7}
+
+
+def test_a_key_of_another_cannot_be_revoked_by_statement(tmp_path):
+    made()
+    words = ("revoke", "0" * 64, "--reason", "x", "--statement", str(tmp_path / "x.json"))
+    assert "a key revokes itself" in run(*words, exit_code=5).stderr
+    assert list(tmp_path.glob("*.json")) == []
+    assert not default_trust_dir().exists()

@@ -8,9 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from kolm.cid import cid_of
 from kolm.cli import inspect, verify
-from kolm.trust import trust_key
+from kolm.entries import receipt_entry
+from kolm.trust import trust_key, trust_log
 from tests.bundles import Bundle, make_bundle
+from tests.logs import Log
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,7 +40,7 @@ def test_an_honest_bundle_is_verified_line_by_line(bundle: Bundle) -> None:
     result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--base", bundle.base_dir)
     assert result.exit_code == 0
     *checks, closing = result.stdout.splitlines()
-    assert [int(line.split()[0]) for line in checks] == list(range(1, 19))
+    assert [int(line.split()[0]) for line in checks] == list(range(1, 20))
     assert closing.startswith(f"VERIFIED {bundle.cid}")
     assert "gate INCONCLUSIVE" in closing
 
@@ -142,3 +145,47 @@ typer.run(verify.verify)
     )
     assert done.returncode == 0, done.stderr
     assert "VERIFIED" in done.stdout
+
+
+def logged(bundle: Bundle, tmp_path: Path) -> tuple[Log, Path, Path]:
+    """A log that holds the bundle's receipt, a trust directory that knows it, the bundle's copy."""
+    log, trust, copy = Log([b"an entry"]), tmp_path / "trust", tmp_path / "digits.kolm"
+    trust_key(trust, bundle.key.public)
+    trust_log(trust, log.note_key.vkey)
+    copy.write_bytes(bundle.artifact_path.read_bytes())
+    (tmp_path / "digits.receipt.json").write_bytes(bundle.receipt)
+    log.append(receipt_entry(bundle.cid, cid_of(bundle.receipt)))
+    return log, trust, copy
+
+
+def test_a_proof_beside_the_artifact_is_checked(bundle: Bundle, tmp_path: Path) -> None:
+    log, trust, copy = logged(bundle, tmp_path)
+    assert "19  skipped" in kolm("verify", copy, "--trust", trust).stdout
+    (tmp_path / "digits.proof").write_bytes(log.proof(1))
+    assert "19  passed" in kolm("verify", copy, "--trust", trust).stdout
+    (tmp_path / "other.proof").write_bytes(log.proof(0))
+    false = kolm("verify", copy, "--trust", trust, "--proof", tmp_path / "other.proof")
+    assert (false.exit_code, "check 19 (log) E_LOG_LEAF" in false.stdout) == (7, True)
+    log.append(b"another")
+    (tmp_path / "seen").write_bytes(log.checkpoint())
+    older = kolm("verify", copy, "--trust", trust, "--checkpoint", tmp_path / "seen")
+    assert (older.exit_code, "E_LOG_ROLLBACK" in older.stdout) == (7, True)
+
+
+@pytest.mark.parametrize("option", ["--proof", "--checkpoint"])
+def test_a_log_file_that_cannot_be_used_exits_2(bundle: Bundle, tmp_path: Path, option: str) -> None:
+    missing = kolm("verify", bundle.artifact_path, option, tmp_path / "nothing")
+    assert (missing.exit_code, "no file at" in missing.stderr) == (2, True)
+    (tmp_path / "file").write_text("x")
+    unknown = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), option, tmp_path / "file")
+    assert (unknown.exit_code, "needs a log to trust" in unknown.stderr) == (2, True)
+
+
+def test_the_outcome_is_written_as_a_page(bundle: Bundle, tmp_path: Path) -> None:
+    page = tmp_path / "audit.html"
+    result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--report", page)
+    assert (result.exit_code, ">VERIFIED<" in page.read_text()) == (0, True)
+    result = kolm("verify", bundle.artifact_path, "--trust", tmp_path / "nobody", "--report", page)
+    assert (result.exit_code, "E_KEY_UNTRUSTED" in page.read_text()) == (7, True)
+    nowhere = kolm("verify", bundle.artifact_path, "--report", tmp_path / "no" / "audit.html")
+    assert nowhere.exit_code == 5

@@ -1,0 +1,18 @@
+"""Text that nobody vouches for, made harmless to look at: what a terminal would obey becomes an escape."""
+
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """Return text with control, format and bidirectional characters shown as escapes.
+
+    Names and model outputs come from files nobody vouches for; a terminal would obey them.
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return character
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    return character.encode("unicode_escape").decode("ascii") if hidden else character
