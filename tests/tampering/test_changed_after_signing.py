@@ -20,6 +20,12 @@ from tests.tampering.lies import audit, changed, failed, leaves, payloads, resig
 
 ONCE = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+RECORDS = {
+    *("E_ZIP_PREFIX", "E_ZIP_LAYOUT", "E_ZIP_NAME", "E_ZIP_HEADER_MISMATCH", "E_ZIP_EOCD", "E_ZIP64"),
+    *("E_ZIP_METHOD", "E_ZIP_EXTRA", "E_ZIP_TYPE", "E_ZIP_OVERLAP"),
+}
+"""What a flipped byte of a record is found as: the record is wrong, whatever the CID is."""
+
 
 def flipped(data: bytes, place: int, bit: int = 0) -> bytes:
     return data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
@@ -42,14 +48,17 @@ def test_any_one_bit_flip_in_the_artifact_fails(
 
 
 @pytest.mark.parametrize("region", ["start", "end"])
-def test_every_byte_of_the_first_and_last_records_counts(bundle: Bundle, tmp_path: Path, region: str) -> None:
+def test_attack_02_a_flipped_byte_of_the_first_or_last_record(
+    bundle: Bundle, tmp_path: Path, region: str
+) -> None:
     data = bundle.artifact_path.read_bytes()
     path = tmp_path / "flipped.kolm"
-    places = range(48) if region == "start" else range(len(data) - 48, len(data))
-    for place in places:
+    header = range(30 + len("manifest.json"))
+    for place in header if region == "start" else range(len(data) - 48, len(data)):
         path.write_bytes(flipped(data, place))
         number, code = failed(verify_bundle(path, bundle.receipt, bundle.trust))
-        assert number in (1, 4), (place, code)
+        assert number == 1, place
+        assert code in RECORDS, (place, code)
 
 
 def test_every_leaf_of_the_receipt_counts(bundle: Bundle) -> None:
@@ -119,35 +128,33 @@ def test_what_is_no_receipt_is_refused_at_check_3(bundle: Bundle, receipt: bytes
     assert report.failure.number == 3
 
 
-def test_a_missing_receipt_is_a_failure_and_not_a_warning(bundle: Bundle) -> None:
+def test_attack_28_a_missing_receipt_is_a_failure_and_not_a_warning(bundle: Bundle) -> None:
     report = verify_bundle(bundle.artifact_path, None, bundle.trust)
     assert failed(report) == (3, "E_SIG_MISSING")
     assert not report.ok
 
 
-def test_a_receipt_without_envelopes_is_unsigned(bundle: Bundle) -> None:
+def test_attack_28_a_receipt_without_envelopes_is_unsigned(bundle: Bundle) -> None:
     document = {**json.loads(bundle.receipt), "envelopes": []}
     assert failed(audit(bundle, canonical_json(document))) == (5, "E_SIG_MISSING")
 
 
-def test_an_envelope_without_signatures_is_unsigned(bundle: Bundle) -> None:
+def test_attack_28_an_envelope_without_signatures_is_unsigned(bundle: Bundle) -> None:
     document = json.loads(bundle.receipt)
     document["envelopes"][3]["signatures"] = []
     assert failed(audit(bundle, canonical_json(document))) == (5, "E_SIG_MISSING")
 
 
-def test_the_receipt_of_another_artifact_is_about_another_artifact(bundle: Bundle, neighbour: Bundle) -> None:
+def test_attack_38_the_receipt_of_another_artifact(bundle: Bundle, neighbour: Bundle) -> None:
     assert failed(audit(bundle, neighbour.receipt)) == (4, "E_SUBJECT_MISMATCH")
 
 
-def test_the_receipt_of_another_artifact_relabelled_still_names_the_other(
-    bundle: Bundle, neighbour: Bundle
-) -> None:
+def test_attack_38_the_receipt_of_another_artifact_relabelled(bundle: Bundle, neighbour: Bundle) -> None:
     document = {**json.loads(neighbour.receipt), "artifact": bundle.cid}
     assert failed(audit(bundle, canonical_json(document))) == (6, "E_SUBJECT_MISMATCH")
 
 
-def test_another_publishers_key_is_not_trusted(bundle: Bundle) -> None:
+def test_attack_29_a_good_signature_by_an_unknown_key(bundle: Bundle) -> None:
     stranger = PrivateKey.generate()
     receipt = resigned(bundle, lambda statements: None, key=stranger)
     assert failed(audit(bundle, receipt)) == (5, "E_KEY_UNTRUSTED")
@@ -155,7 +162,7 @@ def test_another_publishers_key_is_not_trusted(bundle: Bundle) -> None:
     assert verify_bundle(bundle.artifact_path, receipt, trusting).ok
 
 
-def test_a_trusted_key_id_on_a_strangers_signature_is_no_signature(bundle: Bundle) -> None:
+def test_attack_32_a_trusted_key_id_on_a_strangers_signature(bundle: Bundle) -> None:
     stranger = PrivateKey.generate()
     document = json.loads(resigned(bundle, lambda statements: None, key=stranger))
     for envelope in document["envelopes"]:
@@ -163,12 +170,12 @@ def test_a_trusted_key_id_on_a_strangers_signature_is_no_signature(bundle: Bundl
     assert failed(audit(bundle, canonical_json(document))) == (5, "E_SIG_INVALID")
 
 
-def test_nobody_is_trusted_by_default(bundle: Bundle) -> None:
+def test_attack_29_nobody_is_trusted_by_default(bundle: Bundle) -> None:
     report = verify_bundle(bundle.artifact_path, bundle.receipt, TrustStore.of())
     assert failed(report) == (5, "E_KEY_UNTRUSTED")
 
 
-def test_another_cid_than_the_one_asked_for(bundle: Bundle, neighbour: Bundle) -> None:
+def test_attack_66_another_artifact_than_the_one_asked_for(bundle: Bundle, neighbour: Bundle) -> None:
     report = audit(bundle, expected_cid=neighbour.cid)
     assert failed(report) == (1, "E_CID_MISMATCH")
 

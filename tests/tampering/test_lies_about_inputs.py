@@ -28,12 +28,12 @@ def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
 
 
 @pytest.mark.parametrize("shown", [0, 3])
-def test_an_eval_picture_that_was_trained_on(here: Path, key: PrivateKey, shown: int) -> None:
+def test_attack_49_an_eval_picture_that_was_trained_on(here: Path, key: PrivateKey, shown: int) -> None:
     bundle = lie(here, key, train_pictures=(1000, shown, 1001))
     assert failed(audit(bundle)) == (15, "E_HOLDOUT_LEAK")
 
 
-def test_an_eval_row_of_a_group_that_was_trained_on(here: Path, key: PrivateKey) -> None:
+def test_attack_49_an_eval_row_of_a_group_that_was_trained_on(here: Path, key: PrivateKey) -> None:
     def of_a_trained_group(members: Members) -> None:
         train_set = parse_canonical(read(members, "train/set.json"), what="set")
         train_set["rows"][0]["group"] = group_commitment(bytes.fromhex(train_set["salt"]), group="table 7")
@@ -108,7 +108,9 @@ def no_steps(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
         *map(rechained, (other_seed, other_pack, other_set, unknown_row, first_step_missing, no_steps)),
     ],
 )
-def test_a_log_that_was_rewritten(here: Path, key: PrivateKey, edit: Callable[[Members], None]) -> None:
+def test_attack_74_a_training_log_that_was_rewritten(
+    here: Path, key: PrivateKey, edit: Callable[[Members], None]
+) -> None:
     assert failed(audit(lie(here, key, edit=edit))) == (14, "E_TRAINLOG")
 
 
@@ -147,7 +149,9 @@ def edit_spec(old: str, new: str) -> Callable[[Members], None]:
         ("model: base", "model: base, revision: abc"),
     ],
 )
-def test_a_spec_that_asks_for_something_else(here: Path, key: PrivateKey, old: str, new: str) -> None:
+def test_attack_45_a_spec_that_asks_for_something_else(
+    here: Path, key: PrivateKey, old: str, new: str
+) -> None:
     assert failed(audit(lie(here, key, edit=edit_spec(old, new)))) == (9, "E_SPEC_MISMATCH")
 
 
@@ -179,7 +183,7 @@ def test_a_lock_that_resolves_another_spec(
     "text",
     [b"kolm: [", b"kolm: 1\nkolm: 1\n", b"!!python/object/apply:os.system [id]", b"a: &a [*a]\n", b"\xff"],
 )
-def test_a_spec_that_cannot_be_parsed(here: Path, key: PrivateKey, text: bytes) -> None:
+def test_attack_72_a_spec_that_cannot_be_parsed(here: Path, key: PrivateKey, text: bytes) -> None:
     bundle = lie(here, key, edit=lambda members: members.update({"spec.yaml": text}))
     assert failed(audit(bundle)) == (9, "E_SPEC_PARSE")
 
@@ -211,7 +215,7 @@ def test_another_model_id(here: Path, key: PrivateKey) -> None:
 # Base
 
 
-def test_a_base_file_that_is_not_the_one_compiled_from(here: Path, key: PrivateKey) -> None:
+def test_attack_73_a_base_file_that_is_not_the_one_compiled_from(here: Path, key: PrivateKey) -> None:
     bundle = lie(here, key)
     (bundle.base_dir / "config.json").write_text("{}", encoding="utf-8")
     assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
@@ -233,7 +237,9 @@ def another_digest(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("edit", [another_origin, another_digest])
-def test_a_parameter_that_is_not_the_bases(here: Path, key: PrivateKey, edit: Callable[[Any], None]) -> None:
+def test_attack_73_a_parameter_that_is_not_the_bases(
+    here: Path, key: PrivateKey, edit: Callable[[Any], None]
+) -> None:
     bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", edit))
     assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
     unseen = audit(bundle).checks[12]

@@ -74,7 +74,7 @@ def fewer_tokens(row: dict[str, Any]) -> None:
         fewer_tokens,
     ],
 )
-def test_edited_outputs_do_not_give_the_signed_score(
+def test_attack_50_edited_outputs_under_the_signed_score(
     here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
 ) -> None:
     assert failed(audit(lie(here, key, edit=edit_rows(edit)))) == (16, "E_KSCORE")
@@ -167,7 +167,7 @@ def better_published_score(k: dict[str, Any]) -> None:
         better_published_score,
     ],
 )
-def test_an_edited_k_score_is_not_what_the_outputs_give(
+def test_attack_50_a_score_that_the_outputs_do_not_give(
     here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
 ) -> None:
     bundle = lie(here, key, claim=lambda facts: edit(facts["k_score"]))
@@ -248,7 +248,7 @@ def a_trained_tower(block: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("edit", [fewer_frozen_patterns, a_trained_tower])
-def test_a_training_block_that_lists_other_modules(
+def test_attack_46_a_training_block_that_lists_other_modules(
     here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
 ) -> None:
     bundle = lie(here, key, claim=lambda facts: edit(facts["train_block"]))
@@ -274,7 +274,7 @@ def frozen_with_a_gradient(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("edit", [wider_pattern, idle_pattern, listed_twice, frozen_with_a_gradient])
-def test_a_module_manifest_that_contradicts_itself(
+def test_attack_46_a_module_manifest_that_contradicts_itself(
     here: Path, key: PrivateKey, edit: Callable[[Any], None]
 ) -> None:
     bundle = lie(here, key, edit=lambda members: edit_json(members, "modules.json", edit))
@@ -286,7 +286,7 @@ def test_a_pattern_that_stands_for_nothing_is_named(here: Path, key: PrivateKey)
     assert audit(bundle).checks[9].detail == "visual.deepstack stands for no parameter"
 
 
-def test_a_frozen_parameter_that_changed(here: Path, key: PrivateKey) -> None:
+def test_attack_48_a_frozen_parameter_that_changed(here: Path, key: PrivateKey) -> None:
     def change(manifest: dict[str, Any]) -> None:
         manifest["parameters"][0]["after"] = "0" * 64
 
@@ -294,7 +294,7 @@ def test_a_frozen_parameter_that_changed(here: Path, key: PrivateKey) -> None:
     assert failed(audit(bundle)) == (12, "E_FROZEN_CHANGED")
 
 
-def test_a_buffer_that_changed(here: Path, key: PrivateKey) -> None:
+def test_attack_48_a_buffer_that_changed(here: Path, key: PrivateKey) -> None:
     def change(manifest: dict[str, Any]) -> None:
         manifest["buffers"][0]["after"] = "0" * 64
 
@@ -353,13 +353,15 @@ def other_rank(members: Members) -> None:
         other_rank,
     ],
 )
-def test_an_adapter_that_is_not_what_was_trained(
+def test_attack_47_an_adapter_that_is_not_what_was_trained(
     here: Path, key: PrivateKey, edit: Callable[[Members], None]
 ) -> None:
     assert failed(audit(lie(here, key, edit=edit))) == (11, "E_MODULES_ADAPTER")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 8, b"\x02\x00\x00\x00\x00\x00\x00\x00{}x"])
-def test_an_adapter_that_is_no_safetensors_file(here: Path, key: PrivateKey, content: bytes) -> None:
+def test_attack_68_an_adapter_that_is_no_safetensors_file(
+    here: Path, key: PrivateKey, content: bytes
+) -> None:
     bundle = lie(here, key, edit=lambda members: members.update({ADAPTER: content}))
     assert failed(audit(bundle)) == (11, "E_TENSOR_FORMAT")

@@ -134,9 +134,7 @@ def test_an_honest_compile_says_it_again(honest: Published) -> None:
     assert report.replayed.differences == ["batch was 32, here 1"]
 
 
-def test_answers_replaced_wholesale_and_signed_again_are_found_at_level_1(
-    honest: Published, tmp_path: Path
-) -> None:
+def test_attack_75_answers_replaced_wholesale_and_signed_again(honest: Published, tmp_path: Path) -> None:
     lie = published(honest, tmp_path, with_the_right_answers())
     assert accuracy(honest) < accuracy(lie) == 1.0
     believed = audit(lie, level=0)

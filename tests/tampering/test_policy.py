@@ -23,7 +23,7 @@ def audited_by(bundle: Bundle, trust: TrustStore) -> AuditReport:
     return verify_bundle(bundle.artifact_path, bundle.receipt, trust)
 
 
-def test_a_revoked_key_counts_for_nothing(bundle: Bundle) -> None:
+def test_attack_63_a_revoked_key_counts_for_nothing(bundle: Bundle) -> None:
     revocations = {bundle.key.key_id: Revocation(year(2030), "lost laptop")}
     assert failed(audited_by(bundle, replace(bundle.trust, revocations=revocations))) == (17, "E_REVOKED")
 
@@ -63,5 +63,5 @@ def test_require_pass_takes_a_pass(tmp_path: Path, key: PrivateKey) -> None:
     assert report.verdict == "PASS"
 
 
-def test_a_receipt_from_the_future_is_refused(bundle: Bundle) -> None:
+def test_attack_63_a_receipt_from_the_future(bundle: Bundle) -> None:
     assert failed(audit(bundle, now=year(2026))) == (17, "E_POLICY")

@@ -1,0 +1,88 @@
+"""Verifying 1 GiB against `openssl dgst -sha256` of the same file, and recomputing the scores of 500 rows.
+
+`pytest -m slow -s tests/benchmarks` prints the medians. Both commands run in turn, start-up included, with a
+warm page cache. The ratio is a measurement: it depends on how idle both cores are; memory is a limit.
+"""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kolm.trust import trust_key
+from kolm.verify import CHECKS
+from kolm.verify.case import Case
+from tests.bundles import Bundle, make_bundle
+from tests.tampering.lies import audit
+
+MEMBER = "processor/tokenizer.model"
+SIZE, ROUNDS = 1 << 30, 5
+RESIDENT_KB, SECONDS = 100_000, 1.0
+_PEAK = re.compile(r"Maximum resident set size \(kbytes\): (\d+)")
+
+
+def large(tmp_path: Path) -> Bundle:
+    """Return a signed bundle with one processor file of 1 GiB, which the base has too."""
+    weights = tmp_path / "base" / "tokenizer.model"
+    weights.parent.mkdir()
+    with weights.open("wb") as handle:
+        for _ in range(SIZE >> 20):
+            handle.write(os.urandom(1 << 20))
+    bundle = make_bundle(tmp_path, rows=1, edit=lambda members: members.update({MEMBER: weights}))
+    trust_key(tmp_path / "trust", bundle.key.public)
+    return bundle
+
+
+def timed(*command: str | Path) -> tuple[float, int]:
+    """Run a command under GNU time and return seconds and peak resident kB."""
+    began = time.perf_counter()
+    done = subprocess.run(["/usr/bin/time", "-v", *command], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    peak = _PEAK.search(done.stderr)
+    assert peak, done.stderr[-500:]
+    return seconds, int(peak[1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_gibibyte_is_verified_nearly_as_fast_as_openssl_hashes_it(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None or not Path("/usr/bin/time").exists():
+        pytest.skip("openssl and GNU time are needed")
+    bundle = large(tmp_path)
+    artifact = bundle.artifact_path
+    verify = (sys.executable, "-m", "kolm", "verify", artifact, "--trust", tmp_path / "trust")
+    ours, theirs, peaks = [], [], []
+    for _ in range(ROUNDS):
+        theirs.append(timed("openssl", "dgst", "-sha256", artifact)[0])
+        seconds, peak = timed(*verify)
+        ours.append(seconds)
+        peaks.append(peak)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    sys.stdout.write(
+        f"\nkolm verify {statistics.median(ours):.2f} s, openssl {statistics.median(theirs):.2f} s, "
+        f"ratio {ratio:.2f}, at most {max(peaks)} kB\n"
+    )
+    assert max(peaks) <= RESIDENT_KB
+
+
+@pytest.mark.slow
+def test_the_scores_of_500_rows_are_recomputed_within_a_second(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, rows=500)
+    whole, times = audit(bundle), []
+    assert whole.ok
+    for _ in range(ROUNDS):
+        case = Case(bundle.artifact_path, bundle.receipt, bundle.trust, None, None, datetime.now(UTC))
+        for step in CHECKS[:15]:
+            step.run(case)
+        began = time.perf_counter()
+        CHECKS[15].run(case)
+        times.append(time.perf_counter() - began)
+    sys.stdout.write(f"\nscores of 500 rows: {statistics.median(times):.2f} s\n")
+    assert statistics.median(times) <= SECONDS
