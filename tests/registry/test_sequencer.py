@@ -234,7 +234,7 @@ def paced(log: Sequencer, *, rate: int, seconds: float) -> list[float]:
 def test_a_thousand_appends_a_second_are_sustained(tmp_path: Path):
     with opened(tmp_path / "log") as log:
         begin = time.perf_counter()
-        took = sorted(paced(log, rate=1000, seconds=20))
+        took = sorted(paced(log, rate=1200, seconds=20))
         rate = len(took) / (time.perf_counter() - begin)
         begin = time.perf_counter()
         append(log, [b"%0200d" % at for at in range(20_000)])
@@ -242,5 +242,5 @@ def test_a_thousand_appends_a_second_are_sustained(tmp_path: Path):
     p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     said = f"p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, most {took[-1] * 1000:.0f} ms"
     print(f"\nin process: {rate:.0f} appends/s, {said}; flat out: {flat_out:.0f} appends/s")  # noqa: T201
-    assert rate > 990
+    assert rate > 1000
     assert p99 < 1

@@ -244,13 +244,3 @@ def unlisted(different: set[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def test_a_dishonest_publisher_is_refused_or_makes_a_listed_artifact(small: Bundle, tmp_path: Path) -> None:
     assert not unlisted(believed(small, tmp_path / "made.kolm", step=41, patterns=[1]))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_dishonest_publisher_is_refused_everywhere_else(small: Bundle, tmp_path: Path) -> None:
-    different = believed(small, tmp_path / "made.kolm", step=1, patterns=[1, 2, 4])
-    assert not unlisted(different)
-    for row in listed():
-        found = [m for m, place in different if m == row["member"] and re.fullmatch(row["place"], place)]
-        assert found, f"nothing like {row} was believed; take it off the list"
