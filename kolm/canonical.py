@@ -1,10 +1,11 @@
-"""Canonical JSON (RFC 8785): one value, one spelling, so that equal things have equal digests.
+"""Canonical JSON (RFC 8785) and base64: one value, one spelling, so that equal things have equal digests.
 
 Reading is as strict as writing: bytes that are not the canonical spelling of what they say are
 refused, which disposes of duplicate keys, odd numbers, escapes and white space in one comparison
 (specs/formats/envelope.md 5).
 """
 
+import base64
 import json
 import math
 from collections.abc import Iterable
@@ -81,6 +82,15 @@ def parse_canonical_lines(data: bytes, *, what: str, max_bytes: int = MAX_BYTES)
     return [
         parse_canonical(line, what=f"{what}, line {number}") for number, line in enumerate(lines, start=1)
     ]
+
+
+def decode_base64(text: str) -> bytes | None:
+    """Decode base64 in its one canonical spelling (RFC 4648 4, 3.5); None for any other text."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return data if base64.b64encode(data).decode("ascii") == text else None
 
 
 def round6(x: float) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kolm.canonical import decode_base64
 from kolm.errors import ArtifactError, VerificationError
 from kolm.keys import PrivateKey
 from kolm.trust import TrustStore
@@ -95,12 +96,8 @@ def _closed(value: Any, *, members: set[str], what: str) -> None:
 
 
 def _decoded(text: Any, *, what: str) -> bytes:
-    """Decode base64 in its one canonical spelling (RFC 4648 4, 3.5)."""
-    try:
-        data = base64.b64decode(text, validate=True) if isinstance(text, str) else None
-    except ValueError:
-        data = None
-    if data is None or base64.b64encode(data).decode("ascii") != text:
+    data = decode_base64(text) if isinstance(text, str) else None
+    if data is None:
         raise _malformed(f"the {what} is not canonical base64")
     return data
 

@@ -5,12 +5,23 @@ from dataclasses import dataclass, field
 
 from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint
-from kolm.tlog.merkle import inclusion_proof, leaf_hash, node_hash, tree_root
+from kolm.tlog.merkle import EMPTY_ROOT, Subtree, inclusion_proof, leaf_hash, node_hash
 from kolm.tlog.note import NoteKey
 from kolm.tlog.proof import LogProof
 
 TIME = 1_780_000_000
 """When checkpoints are signed unless a test says otherwise: 2026-05-28."""
+
+
+def tree_root(size: int, subtree: Subtree) -> bytes:
+    """Return the root over the first `size` leaves, from complete subtrees (RFC 6962 2.1)."""
+    found, end = EMPTY_ROOT, size
+    while end:
+        height = (end & -end).bit_length() - 1
+        end -= 1 << height
+        part = subtree(height, end >> height)
+        found = part if end + (1 << height) == size else node_hash(part, found)
+    return found
 
 
 @dataclass

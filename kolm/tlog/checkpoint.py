@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Self
 
+from kolm.canonical import decode_base64
 from kolm.errors import ArtifactError, VerificationError
 from kolm.keys import PrivateKey
 from kolm.tlog.merkle import HASH_BYTES
@@ -68,11 +69,8 @@ def count(text: str) -> int:
 
 def decoded_hash(text: str) -> bytes:
     """Read one SHA-256 hash in canonical base64. Raises ArtifactError (E_NOTE_SYNTAX)."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError:
-        data = b""
-    if len(data) != HASH_BYTES or base64.b64encode(data).decode() != text:
+    data = decode_base64(text)
+    if data is None or len(data) != HASH_BYTES:
         raise _malformed("a hash is not 32 bytes in base64")
     return data
 

@@ -91,11 +91,6 @@ def check_consistency(
         raise _not_consistent("the proof leads to other roots")
 
 
-def tree_root(size: int, subtree: Subtree) -> bytes:
-    """Return the root over the first `size` leaves."""
-    return _range_hash(0, size, subtree) if size else EMPTY_ROOT
-
-
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
     """Return the proof of an entry, from the leaf's sibling upwards (RFC 6962 2.1.1)."""
     return [_range_hash(begin, end, subtree) for begin, end in _path(index, 0, size)]

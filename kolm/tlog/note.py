@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from kolm.canonical import decode_base64
 from kolm.errors import ArtifactError, VerificationError
 from kolm.keys import PrivateKey, PublicKey
 
@@ -35,7 +36,7 @@ class NoteKey:
     def parse(cls, vkey: str) -> Self:
         """Read a vkey. Raises ArtifactError (E_NOTE_SYNTAX), VerificationError (E_KEY_TYPE, E_KEY_WEAK)."""
         found = _VKEY.match(vkey.strip()) if len(vkey) <= 1024 else None
-        raw = _decoded(found[3]) if found else None
+        raw = decode_base64(found[3]) if found else None
         if found is None or raw is None or not _NAME.match(found[1]):
             raise _malformed("not a verifier key `name+hex+base64`")
         if raw[:1] != _ED25519:
@@ -157,19 +158,10 @@ def _timed(text: str, time: int) -> bytes:
 
 def _signature(line: str) -> tuple[str, bytes]:
     dash, name, encoded = line.split(" ") if line.count(" ") == 2 else ("", "", "")
-    data = _decoded(encoded)
+    data = decode_base64(encoded)
     if dash != "—" or not _NAME.match(name) or data is None or len(data) < 5:
         raise _malformed("a signature line is not `— name base64`")
     return name, data
-
-
-def _decoded(text: str) -> bytes | None:
-    """Decode base64 in its one canonical spelling (RFC 4648 4)."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError:
-        return None
-    return data if base64.b64encode(data).decode() == text else None
 
 
 def _malformed(reason: str) -> ArtifactError:

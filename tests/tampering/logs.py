@@ -9,14 +9,11 @@ import pytest
 from kolm.canonical import canonical_json
 from kolm.cid import cid_of
 from kolm.errors import CheckedError
-from kolm.tlog.merkle import (
-    leaf_hash,
-    tree_root,
-)
+from kolm.tlog.merkle import leaf_hash
 from kolm.tlog.proof import LogProof
 from kolm.verify import AuditReport
 from tests.bundles import Bundle
-from tests.logs import TIME, Log
+from tests.logs import TIME, Log, tree_root
 
 NOW = datetime.fromtimestamp(TIME, UTC)
 

@@ -16,10 +16,10 @@ from kolm.tlog.merkle import (
     inclusion_proof,
     leaf_hash,
     node_hash,
-    tree_root,
 )
 from kolm.tlog.tiles import TileReader
 from tests.kolm.tlog.logs import straight_files, straight_root
+from tests.logs import tree_root
 
 HASHES = st.binary(min_size=32, max_size=32)
 

@@ -14,11 +14,11 @@ from kolm.tlog.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
-    tree_root,
 )
 from kolm.tlog.note import NoteKey
 from kolm.tlog.tiles import Fetch, TileReader, parse_tile_path, read_entries, split_entries, split_hashes
 from tests.kolm.tlog.logs import LOG, straight_root
+from tests.logs import tree_root
 
 KEY = NoteKey.parse("example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx")
 

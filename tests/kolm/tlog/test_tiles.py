@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm.errors import ArtifactError
-from kolm.tlog.merkle import leaf_hash, tree_root
+from kolm.tlog.merkle import leaf_hash
 from kolm.tlog.tiles import (
     TileReader,
     join_entries,
@@ -16,6 +16,7 @@ from kolm.tlog.tiles import (
     tile_path,
 )
 from tests.kolm.tlog.logs import straight_files, straight_root
+from tests.logs import tree_root
 
 NOT_PATHS = {
     "another folder": "tiles/0/000",
