@@ -14,11 +14,12 @@ import pytest
 from kolm.errors import DataError, StorageError
 from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint
-from kolm.tlog.merkle import check_consistency, consistency_proof, leaf_hash, tree_root
+from kolm.tlog.merkle import check_consistency, consistency_proof, leaf_hash
 from kolm.tlog.tiles import TileReader, read_entries
 from registry import sequencer
 from registry.sequencer import Sequencer
 from tests.kolm.tlog.logs import KEY, LOG, ORIGIN, straight_files, straight_root
+from tests.logs import tree_root
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
