@@ -14,7 +14,7 @@
       StorageError            5  the disk refused: full, read-only, not permitted
 
 `ArtifactError` and `VerificationError` carry `check`, a code of the closed list in
-specs/formats/verify.md: malformed is not wrong, and the code says which.
+specs/formats/verification.md: malformed is not wrong, and the code says which.
 Foreign exceptions are translated once, where the foreign code is called, with `from err`.
 """
 

@@ -71,7 +71,7 @@ class Policy:
     require_pass: bool = False
     """Refuse artifacts whose gate verdict is not PASS."""
     replay_mismatch: float = 0.0
-    """Share of replayed outputs that may differ on another machine than the receipt's (verify.md 4)."""
+    """Share of replayed outputs that may differ on another machine than the receipt's (verification.md 4)."""
     require_log: bool = False
     """Refuse receipts without a proof that they are in the log."""
     log_max_age_days: float | None = None

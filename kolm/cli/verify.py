@@ -1,4 +1,4 @@
-"""`kolm verify`: the numbered list of specs/formats/verify.md, one line for each check."""
+"""`kolm verify`: the numbered list of specs/formats/verification.md, one line for each check."""
 
 import secrets
 import tempfile

@@ -29,7 +29,7 @@ NOT_SAID = (
     "Which parameter belongs to the vision tower and which to the projector: the manifest's word.",
     "Whether anything was revoked that this trust directory does not know of; kolm log reads a log.",
 )
-"""What no audit says (specs/formats/verify.md 7)."""
+"""What no audit says (specs/formats/verification.md 7)."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Verification: the numbered list of specs/formats/verify.md, run over bytes, without torch or network.
+"""Verification: the numbered list of specs/formats/verification.md, run over bytes, without torch or network.
 
     report = verify_bundle(Path("x.kolm"), receipt_bytes, TrustStore.open(trust_dir))
     report.ok, report.failure, report.verdict
@@ -76,7 +76,7 @@ CHECKS = (
     ),
     Step(19, "log", "the registry's log holds this receipt", log.log, (1, 3, 4)),
 )
-"""The list, in order; the numbers are those of specs/formats/verify.md 2."""
+"""The list, in order; the numbers are those of specs/formats/verification.md 2."""
 
 _CODES: tuple[tuple[type[KolmError], str], ...] = (
     (DataError, "E_EVAL_PACK"),

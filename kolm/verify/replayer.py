@@ -87,7 +87,7 @@ class Replayed:
         return self.counts["mismatch"] <= self.allowed * self.outputs
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as one JSON object (specs/formats/verify.md 6)."""
+        """Return the outcome as one JSON object (specs/formats/verification.md 6)."""
         return {
             "nonce": self.nonce,
             "rows": self.rows,

@@ -14,7 +14,7 @@ Evidence = Literal["recomputed", "replayed", "signed only", "absent"]
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check of specs/formats/verify.md."""
+    """The outcome of one check of specs/formats/verification.md."""
 
     number: int
     id: str
@@ -22,7 +22,7 @@ class Check:
     status: Status
     evidence: Evidence
     code: str | None
-    """A code of specs/formats/verify.md 3 if it failed."""
+    """A code of specs/formats/verification.md 3 if it failed."""
     detail: str
     hint: str = ""
     """What the auditor can do about a failure."""

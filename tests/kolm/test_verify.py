@@ -14,7 +14,7 @@ from kolm.trust import TrustStore
 from kolm.verify import CHECKS, AuditReport, verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 
-PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verify.md"
+PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verification.md"
 
 
 @pytest.fixture(scope="module")
