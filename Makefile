@@ -20,7 +20,7 @@ demo: install
 	@BIN=$(CURDIR)/$(BIN) DEMO=$(DEMO) PORT=$(PORT) sh $(CURDIR)/specs/demo.sh
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from kolm.dataset import Dataset, Example, load_dataset, set_document, split_dataset
 from kolm.errors import DataError
-from kolm.leaks import Leaks, exact_overlaps, near_duplicates, shared_groups, text_overlaps
+from kolm.leaks import Leaks, near_duplicates, text_overlaps
 from kolm.metrics import get_metric
+from kolm.overlaps import exact_overlaps, shared_groups
 from kolm.pack import EvalPack, PackRow, load_pack
 from kolm.review import NOTHING_REVIEWED, Review, read_review
 from kolm.spec import LoadedSpec

@@ -1,6 +1,7 @@
 """What every test has: a home of its own and, where they are, the conformance vectors made by others."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,22 @@ def skip_or_fail(what: str, reason: str) -> None:
     if required(what):
         pytest.fail(f"KOLM_REQUIRE asks for {what}: {reason}")
     pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one process what shares costly fixtures: the tests of a file, and all of e2e."""
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name == "e2e" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+def program(name: str) -> str:
+    """Return where a program of the system is; skips, or fails where KOLM_REQUIRE asks for `programs`."""
+    found = shutil.which(name)
+    if found is None:
+        skip_or_fail("programs", f"there is no {name} here")
+    return str(found)
 
 
 @pytest.fixture(autouse=True)

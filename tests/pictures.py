@@ -1,9 +1,12 @@
-"""Small pictures for tests."""
+"""Small pictures for tests, and the rows and packs that show them."""
 
 import io
 from pathlib import Path
 
 from PIL import Image
+
+from kolm.gallery import Gallery
+from kolm.pack import EvalPack, PackRow, pack_of
 
 
 def png_of(colour: str | tuple[int, int, int] = "red", *, side: int = 8, compress_level: int = 6) -> bytes:
@@ -29,3 +32,15 @@ def two_tone(width: int, height: int, colour: str) -> Image.Image:
     picture = Image.new("RGB", (width, height), colour)
     picture.paste("white", (0, 0, width // 3, height // 2))
     return picture
+
+
+def row(colour: str, *, level: int = 6) -> dict[str, object]:
+    """Return a training row about a picture of one colour; `level` changes its bytes, not its pixels."""
+    return {"image": png_of(colour, compress_level=level), "prompt": "q", "response": "r"}
+
+
+def pack(*pictures: bytes) -> EvalPack:
+    """Return a pack with one question about each picture."""
+    gallery = Gallery(root=Path())
+    rows = [PackRow(f"e{n}", (gallery.add(data),), "q", ("r",), "all") for n, data in enumerate(pictures)]
+    return pack_of(name="p", rows=rows, gallery=gallery)

@@ -2,7 +2,9 @@
 
 import io
 import os
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -49,6 +51,23 @@ class Container:
             raise
         finally:
             tape.close()
+
+    @classmethod
+    def begin(cls, source: Path) -> "Future[Self]":
+        """Open a container on another thread, while the caller does other things; see `open` for the errors.
+
+        A process that has no more use for the answer ends without waiting for it.
+        """
+        opening: Future[Self] = Future()
+
+        def run() -> None:
+            try:
+                opening.set_result(cls.open(source))
+            except BaseException as err:  # noqa: BLE001  (whoever asks for the result gets it)
+                opening.set_exception(err)
+
+        Thread(target=run, name="container", daemon=True).start()
+        return opening
 
     def size(self, name: str) -> int:
         """Return the number of bytes of a member. Raises ArtifactError E_MEMBER_MISSING."""

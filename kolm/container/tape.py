@@ -10,7 +10,7 @@ from kolm.container.layout import refused
 
 Handle = io.BufferedReader | io.BytesIO
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 _ALONE = 1 << 18  # below this, handing over to the second thread costs more than it saves
 
 

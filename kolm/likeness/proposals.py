@@ -1,6 +1,7 @@
 """Which pairs of pictures may be copies: profiles of rows and columns, small maps, and a hash."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ _CHUNK = 4096
 _CROPS = [(float(begin), 1 - float(end)) for begin in _CUTS for end in _CUTS]
 
 
+@cache
 def _weights(length: int, samples: int, *, blur: float) -> Floats:
     """Return for each crop how its samples are made of a whole profile: (crops, length, samples)."""
     begin, end = np.array(_CROPS, dtype=np.float32).T[..., None]
@@ -45,8 +47,12 @@ def _weights(length: int, samples: int, *, blur: float) -> Floats:
     return normal
 
 
-_PROFILE_WEIGHTS = _weights(PROFILE, _SAMPLES, blur=1.6)
-_MAP_WEIGHTS = _weights(MAP, _CELLS, blur=1.0)
+def _profile_weights() -> Floats:
+    return _weights(PROFILE, _SAMPLES, blur=1.6)
+
+
+def _map_weights() -> Floats:
+    return _weights(MAP, _CELLS, blur=1.0)
 
 
 def proposed(first: Sequence[Likeness], second: Sequence[Likeness]) -> Iterator[tuple[int, int, Lie]]:
@@ -80,10 +86,11 @@ def _best(one: Floats, two: Floats) -> tuple[Floats, Ints, Ints]:
 
 def _best_crop(whole: Floats, cropped: Floats) -> tuple[Floats, Ints]:
     """Correlate whole profiles with every crop of others -> best (whole, cropped), and which crop it was."""
-    sought = _normal(whole @ _PROFILE_WEIGHTS[0])
+    crops_of_profiles = _profile_weights()
+    sought = _normal(whole @ crops_of_profiles[0])
     best = np.full((len(whole), len(cropped)), -1, dtype=np.float32)
     crops = np.zeros(best.shape, dtype=np.intp)
-    for crop, weights in enumerate(_PROFILE_WEIGHTS):
+    for crop, weights in enumerate(crops_of_profiles):
         found = sought @ _normal(cropped @ weights).T
         better = found > best
         np.copyto(best, found, where=better)
@@ -107,8 +114,9 @@ def _close_hashes(first: Sequence[Likeness], second: Sequence[Likeness]) -> Flag
 
 def _maps_agree(one: Floats, two: Floats, *, down: tuple[Ints, Ints], along: tuple[Ints, Ints]) -> Flags:
     """Say of each pair whether its maps (n, 2, 64, 64), each with its crop, correlate."""
+    weights = _map_weights()
     a, b = (
-        _MAP_WEIGHTS[rows].transpose(0, 2, 1)[:, None] @ maps @ _MAP_WEIGHTS[columns][:, None]
+        weights[rows].transpose(0, 2, 1)[:, None] @ maps @ weights[columns][:, None]
         for maps, rows, columns in ((one, down[0], along[0]), (two, down[1], along[1]))
     )
     a, b = (maps - maps.mean(axis=(2, 3), keepdims=True) for maps in (a, b))

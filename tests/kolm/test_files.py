@@ -1,6 +1,5 @@
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from kolm.files import (
     staging,
     write_atomic,
 )
+from tests.conftest import program
 
 
 def run_python(code: str, *args: str, before: list[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -94,8 +94,7 @@ def test_a_full_device_is_told_in_words(tmp_path):
 
 
 def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path):
-    if not shutil.which("unshare"):
-        pytest.skip("unshare is not installed: no small disk can be made")
+    unshare = program("unshare")
     code = (
         "import sys; from pathlib import Path; from kolm.errors import StorageError\n"
         "from kolm.files import write_atomic\n"
@@ -105,7 +104,7 @@ def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path):
         "print([p.name for p in path.parent.iterdir()], path.read_bytes())"
     )
     mount = f'mount -t tmpfs -o size=64k none {tmp_path} 2>/dev/null || exit 77; exec "$@"'
-    done = run_python(code, str(tmp_path), before=["unshare", "-rm", "sh", "-c", mount, "sh"])
+    done = run_python(code, str(tmp_path), before=[unshare, "-rm", "sh", "-c", mount, "sh"])
     if done.returncode in (1, 77) and not done.stdout:
         pytest.skip("this system lets nobody mount a small disk")
     assert done.stdout == f"cannot write {tmp_path}/out.bin: the disk is full\n['out.bin'] b'old'\n"

@@ -1,6 +1,5 @@
 import os
 import pty
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from kolm.keys import (
     public_path,
     save_private,
 )
+from tests.conftest import program
 
 KEY = PrivateKey.generate()
 
@@ -42,16 +42,15 @@ def test_a_saved_key_is_read_back_by_its_owner(tmp_path, secret):
 
 
 def test_an_encrypted_key_costs_many_rounds_to_guess_at(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed: nobody else reads the key")
+    openssl = program("openssl")
     path = tmp_path / "k.pem"
     save_private(KEY, path, passphrase=b"correct horse")
-    shown = subprocess.run(["openssl", "asn1parse", "-in", path], capture_output=True, text=True, check=True)
+    shown = subprocess.run([openssl, "asn1parse", "-in", path], capture_output=True, text=True, check=True)
     assert ":PBKDF2" in shown.stdout
     assert ":hmacWithSHA256" in shown.stdout
     assert ":aes-256-cbc" in shown.stdout
     assert f":{600_000:06X}" in shown.stdout
-    public = ["openssl", "pkey", "-in", path, "-passin", "pass:correct horse", "-pubout"]
+    public = [openssl, "pkey", "-in", path, "-passin", "pass:correct horse", "-pubout"]
     assert subprocess.run(public, capture_output=True, text=True, check=True).stdout == KEY.public.pem()
 
 

@@ -12,7 +12,7 @@ from kolm.cid import sha256_hex
 from kolm.dataset import dataset_of, set_document
 from kolm.errors import ArtifactError, DataError
 from kolm.gallery import Gallery
-from kolm.leaks import exact_overlaps
+from kolm.overlaps import exact_overlaps
 from kolm.pack import (
     PIXELS,
     EvalPack,

@@ -10,7 +10,7 @@ from apps.capture.digits import DIGITS, PROMPT, WORDS, load_digits
 from kolm.cid import cid_of_file
 from kolm.dataset import load_dataset, set_document
 from kolm.errors import SpecError, StorageError
-from kolm.leaks import exact_overlaps
+from kolm.overlaps import exact_overlaps
 from kolm.pack import load_pack
 from kolm.spec import load_spec
 
