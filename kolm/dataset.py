@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.captures import SCHEME, Captures, Pin, read_frozen
@@ -150,6 +150,12 @@ class SetDocument(Closed):
     salt: Hex
     rows: Annotated[list[RowCommitment], Field(min_length=1)]
     validation: list[RowCommitment]
+
+    @model_validator(mode="after")
+    def _once(self) -> "SetDocument":
+        if any(len({row.id for row in rows}) < len(rows) for rows in (self.rows, self.validation)):
+            raise ValueError("a row's id stands there twice")
+        return self
 
 
 def set_document(dataset: Dataset, *, validation: Dataset | None = None) -> bytes:

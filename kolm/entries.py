@@ -36,13 +36,13 @@ class RevokedArtifact(Closed):
 
 
 class RevocationEntry(Closed):
-    """A registry accepted the revocation statement with this SHA-256."""
+    """A registry accepted the signed revocation with this SHA-256."""
 
     kind: Literal["kolm-entry/1"]
     what: Literal["revocation"]
     revokes: RevokedKey | RevokedArtifact
     statement: Hex
-    """SHA-256 of the signed payload."""
+    """SHA-256 of the envelope's bytes."""
 
 
 LogEntry = ReceiptEntry | RevocationEntry

@@ -83,7 +83,7 @@ class LockedProcessor(Closed):
     """Of the processor; of the tokenizer where the base is text-only."""
     image_processor: str | None
     """Null exactly where the base is text-only."""
-    backend: str | None
+    backend: Literal["pil", "torchvision"] | None
     """What decodes and resizes pictures; null where there is no image processor."""
     size: dict[str, int]
     min_pixels: int | None
@@ -93,8 +93,8 @@ class LockedProcessor(Closed):
 class LockedChoices(Closed):
     """What the spec left open, and what was chosen."""
 
-    device: str
-    """Where it was trained: `cpu`, `cuda`, ..."""
+    device: Literal["cpu", "cuda", "mps"]
+    """Where it was trained."""
     dtype: str
     """Type the weights were loaded in, as torch spells it."""
     keep: Literal["best", "last"]
@@ -125,4 +125,4 @@ class Lock(Closed):
     eval: LockedEval
     cost: LockedCost
     resolved: LockedChoices
-    versions: dict[str, str]
+    versions: dict[str, Annotated[str, Field(min_length=1)]]

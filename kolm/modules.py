@@ -9,13 +9,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.errors import VerificationError
 from kolm.globs import expand, summarise
 from kolm.names import MAGNITUDE, adapted_by
-from kolm.schema import Closed, Hex, read_model
+from kolm.schema import Closed, Count, Hex, read_model
 
 Part = Literal["vision", "projector", "language", "audio", "head"]
 """Which part of the model a parameter belongs to; each belongs to exactly one."""
@@ -43,13 +45,19 @@ class Origin(Closed):
     """Name of the tensor in that file."""
     relation: Relation
 
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if {self.file is None, self.key is None} != {self.relation == "absent"}:
+            raise ValueError("file and key are null exactly for what is not in the base's files")
+        return self
+
 
 class Gradient(Closed):
     """What training did to a trainable parameter."""
 
     seen: bool
     """Whether a non-zero gradient reached it at least once."""
-    max_norm: float
+    max_norm: Annotated[float, Field(ge=0)]
     """Largest L2 norm of its gradient over all steps, before clipping."""
 
 
@@ -57,7 +65,7 @@ class Tensor(Closed):
     """What parameters and buffers have in common."""
 
     name: str
-    shape: list[int]
+    shape: list[Count]
     dtype: str
     """As torch spells it: `float32`, `bfloat16`, `uint8`."""
     part: Part
@@ -96,7 +104,7 @@ class Buffer(Tensor):
 class ModuleManifest(Closed):
     """All parameters and buffers of one compiled model, and the two short lists that stand for them."""
 
-    kind: Literal["kolm-modules/1"] = "kolm-modules/1"
+    kind: Literal["kolm-modules/1"]
     family: str
     model_type: str
     parameters: list[Parameter]
@@ -115,6 +123,7 @@ class ModuleManifest(Closed):
             [p.name for p in ordered if p.state == "trainable"],
         )
         return cls(
+            kind="kolm-modules/1",
             family=family,
             model_type=model_type,
             parameters=parameters,
@@ -214,8 +223,9 @@ class ModuleManifest(Closed):
         Raises VerificationError: E_MODULES_MISMATCH, E_FROZEN_CHANGED.
         """
         names = [p.name for p in self.parameters]
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        _require(not repeated, f"parameters listed twice: {_few(repeated)}")
+        held = Counter([*names, *(b.name for b in self.buffers)])
+        repeated = [name for name, count in held.items() if count > 1]
+        _require(not repeated, f"parameters or buffers listed twice: {_few(repeated)}")
         _require(expand(self.frozen_modules, names) == self.frozen, "frozen_modules is not the frozen list")
         _require(
             expand(self.trainable_modules, names) == self.trainable,
@@ -223,6 +233,10 @@ class ModuleManifest(Closed):
         )
         odd = [p.name for p in self.parameters if (p.gradient is None) != (p.state == "frozen")]
         _require(not odd, f"gradient and state disagree: {_few(odd)}")
+        odd = [p.name for p in self.parameters if p.gradient and p.gradient.seen != (p.gradient.max_norm > 0)]
+        _require(not odd, f"a gradient was seen and had no norm, or the other way round: {_few(odd)}")
+        odd = [p.name for p in self.parameters if p.before is None and p.base.relation != "absent"]
+        _require(not odd, f"added by training, and said to be in the base: {_few(odd)}")
         changed = self.changed()
         _require(not changed, f"changed although frozen: {_few(changed)}", check="E_FROZEN_CHANGED")
 

@@ -124,7 +124,7 @@ class KScore(Closed):
     accuracy: dict[str, JsonValue]
     other: dict[str, JsonValue]
     gate: Gate
-    attempts: Count
+    attempts: Annotated[int, Field(ge=1)]
     """How often this pack was scored before and including this run, as the signer says."""
 
 

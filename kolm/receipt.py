@@ -268,15 +268,15 @@ def _provenance(facts: CompileFacts) -> dict[str, Any]:
 
 
 def _test_result(facts: CompileFacts) -> dict[str, Any]:
-    container = facts.artifact.container
+    tested = gate_configuration(facts.artifact, run=facts.run)
+    return {"configuration": tested, **gate_outcome(facts.k_score["gate"])}
+
+
+def gate_configuration(artifact: Artifact, *, run: str) -> list[dict[str, Any]]:
+    """Return what the gate was run with, as in-toto's test-result has it: files by digest, and the run."""
     files = ("spec.lock.json", "eval/pack.jsonl", "eval/rows.jsonl")
-    return {
-        "configuration": [
-            *[_resource(name, container.sha256(name)) for name in files],
-            {"name": "run", "uri": f"urn:kolm:run:{facts.run}"},
-        ],
-        **gate_outcome(facts.k_score["gate"]),
-    }
+    pinned = [_resource(name, artifact.container.sha256(name)) for name in files]
+    return [*pinned, {"name": "run", "uri": f"urn:kolm:run:{run}"}]
 
 
 def gate_outcome(gate: Mapping[str, Any]) -> dict[str, Any]:

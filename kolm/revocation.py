@@ -29,7 +29,7 @@ class RevocationPredicate(Closed):
     kind: Literal["kolm-revocation/1"]
     keyid: Hex | None = None
     artifact: str | None = None
-    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    reason: Annotated[str, Field(pattern=r"\S", max_length=1000)]
     at: Timestamp
 
     @model_validator(mode="after")

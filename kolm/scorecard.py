@@ -7,7 +7,9 @@ them, the artifact's sizes and the signed timings. The row format is specs/forma
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from kolm.artifact import Artifact
 from kolm.canonical import parse_canonical_lines
@@ -15,8 +17,8 @@ from kolm.cid import sha256_hex
 from kolm.draws import perturbation, timed_rows
 from kolm.errors import VerificationError
 from kolm.kscore import CostModel, GateFacts, KInputs, Thresholds, clusters_of, compute_k, judge
-from kolm.leaks import exact_overlaps, folded, shared_groups
 from kolm.metrics import get_metric
+from kolm.overlaps import exact_overlaps, folded, shared_groups
 from kolm.pack import EvalPack, PackRow, pack_from_members
 from kolm.schema import Closed, Count, read_model
 
@@ -39,7 +41,7 @@ class EvalRow(Closed):
 
     id: str
     slice: str
-    prompt_tokens: Count
+    prompt_tokens: Annotated[int, Field(ge=1)]
     image_tokens: Count
     patches: Count
     outputs: dict[Literal["base", "tuned", "perturbed", "grey", "shuffled"], Output]
@@ -132,8 +134,30 @@ def read_rows(artifact: Artifact, *, pack: EvalPack) -> list[EvalRow]:
         blind = [output for name, output in row.outputs.items() if name in CONTROLS]
         if not asked.images and any(output != row.outputs["tuned"] for output in blind):
             raise _wrong(f"row {row.id} shows no picture, and answers differently without one")
+        _check_lengths(row, most=artifact.lock.generation.max_new_tokens)
         _check_scores(row, asked=asked, metric_id=metric_of(artifact, row.slice))
+    _check_equals(rows, pack)
     return rows
+
+
+def _check_equals(rows: Sequence[EvalRow], pack: EvalPack) -> None:
+    """Equal questions, by pixels and text, have equal answers of either model: they are greedy."""
+    first: dict[tuple[str, ...], tuple[str, object]] = {}
+    for row, asked in zip(rows, pack.rows, strict=True):
+        question = (asked.prompt, *(pack.gallery.pixels(cid) for cid in asked.images))
+        said = [(o.raw, o.tokens, o.finish) for o in (row.outputs["base"], row.outputs["tuned"])]
+        told = (said, row.prompt_tokens, row.image_tokens, row.patches)
+        other, known = first.setdefault(question, (row.id, told))
+        if known != told:
+            raise _wrong(f"row {row.id} asks what row {other} asks, and is answered otherwise")
+
+
+def _check_lengths(row: EvalRow, *, most: int) -> None:
+    """An answer has a token, its end, at least; one that was cut has as many as were allowed."""
+    for model, output in row.outputs.items():
+        least = most if output.finish == "length" else 1
+        if not least <= output.tokens <= most:
+            raise _wrong(f"row {row.id}, {model}: {output.tokens} tokens, of at most {most}, {output.finish}")
 
 
 def _sees_images(artifact: Artifact, pack: EvalPack) -> bool:

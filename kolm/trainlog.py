@@ -6,7 +6,9 @@ step; its hash h0 depends on no clock, run id or key, so resuming a run leaves n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from kolm.canonical import canonical_json, canonical_lines, parse_canonical_lines
 from kolm.cid import sha256_hex
@@ -15,6 +17,10 @@ from kolm.schema import Closed, Count, Hex, read_model
 
 _SEED_BITS = 53
 """Seeds are JSON integers, which RFC 8785 keeps exact only below 2^53."""
+
+
+Size = Annotated[float, Field(ge=0)]
+"""Losses are cross-entropies, and norms and rates are sizes: none is below 0."""
 
 
 class Commitment(Closed):
@@ -42,9 +48,9 @@ class Step(Closed):
     """Ids of the training rows in the order they were fed."""
     batch: Hex
     """SHA-256 over the processed tensors of the step."""
-    lr: float
-    loss: float
-    grad_norm: float
+    lr: Size
+    loss: Size
+    grad_norm: Size
     hash: Hex
 
 
@@ -52,7 +58,7 @@ class Validation(Closed):
     """The mean loss over the validation rows after a step."""
 
     step: Count
-    validation_loss: float
+    validation_loss: Size
     hash: Hex
 
 

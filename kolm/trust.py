@@ -9,10 +9,12 @@ It belongs to whoever verifies. Nothing in an artifact or a receipt adds to it (
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +35,9 @@ _DEMANDS = _SWITCHES | set(_NUMBERS)
 _KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HINT = "correct the file, or make it anew with `kolm key trust`"
+_POLICY_HINT = (
+    "correct the file, such as `require_log: true`; specs/formats/envelope.md 4 says what it may hold"
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class TrustStore:
         Raises SpecError for a file that cannot be understood, VerificationError for a weak key, StorageError.
         """
         try:
-            files = sorted((dir / "keys").iterdir()) if (dir / "keys").exists() else []
+            files = sorted((dir / "keys").iterdir()) if os.path.lexists(dir / "keys") else []
             keys = {path.stem: _trusted_key(path) for path in files if path.suffix == ".json"}
             return cls(dir, keys, _revocations(dir), _policy(dir / "policy.yaml"), _log(dir / "log.vkey"))
         except OSError as err:
@@ -104,7 +109,7 @@ class TrustStore:
 
     @classmethod
     def of(cls, *keys: PublicKey, policy: Policy | None = None) -> Self:
-        """Trust exactly these keys, without a directory."""
+        """Trust exactly these keys."""
         return cls(keys={key.key_id: TrustedKey(key) for key in keys}, policy=policy or Policy())
 
     def key(self, keyid: str) -> TrustedKey:
@@ -112,11 +117,11 @@ class TrustStore:
         try:
             return self.keys[keyid]
         except KeyError:
-            where = self.dir or "the given keys"
+            there = "" if self.dir in (None, default_trust_dir()) else f" --dir {self.dir}"
             raise VerificationError(
-                f"the key {keyid[:64]} is not trusted by {where}",
+                f"the key {keyid[:64]} is not trusted by {self.dir or 'the given keys'}",
                 check="E_KEY_UNTRUSTED",
-                hint="get the publisher's public key from the publisher, then `kolm key trust KEY.pem`",
+                hint=f"get the public key from its publisher, then `kolm key trust KEY.pem{there}`",
             ) from None
 
     def revoked(self, subject: str) -> Revocation | None:
@@ -206,6 +211,8 @@ def _trusted_key(path: Path) -> TrustedKey:
         public = PublicKey.from_pem(pem)
     except SigningError as err:
         raise _unusable(path, err.message) from err
+    except VerificationError as err:
+        raise VerificationError(f"{path}: {err.message}", check=err.check, hint=err.hint) from err
     if path.stem != public.key_id:
         raise _unusable(path, f"it holds the key {public.key_id}")
     return TrustedKey(public, _instant(path, row["from"]), _instant(path, row["until"]), label)
@@ -214,7 +221,7 @@ def _trusted_key(path: Path) -> TrustedKey:
 def _revocations(dir: Path) -> dict[str, Revocation]:
     path = dir / "revoked.json"
     found: dict[str, Revocation] = {}
-    for subject, row in (_object(path) if path.exists() else {}).items():
+    for subject, row in (_object(path) if os.path.lexists(path) else {}).items():
         members = set(row) if isinstance(row, dict) else set()
         if not _is_subject(subject) or not {"at", "reason"} <= members <= {"at", "reason", "index"}:
             raise _unusable(path, f"the entry {subject[:80]!r} is not a key id or CID with at and reason")
@@ -228,7 +235,7 @@ def _revocations(dir: Path) -> dict[str, Revocation]:
 
 
 def _log(path: Path) -> NoteKey | None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         return NoteKey.parse(read_bytes(path, what="log key", max_bytes=_LARGEST_FILE).decode("utf-8"))
@@ -238,31 +245,36 @@ def _log(path: Path) -> NoteKey | None:
 
 def _policy(path: Path) -> Policy:
     """Read policy.yaml, in which every word is known: a misspelt demand must not be a demand less."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return Policy()
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     data = read_bytes(path, what="policy", max_bytes=_LARGEST_FILE)
+    bad = partial(_unusable, path, hint=_POLICY_HINT)
     try:
-        document = YAML(typ="safe", pure=True).load(data.decode("utf-8")) or {}
+        document = YAML(typ="safe", pure=True).load(data.decode("utf-8"))
     except (YAMLError, ValueError) as err:
-        raise _unusable(path, str(err)) from err
+        raise bad(str(getattr(err, "problem", None) or err).splitlines()[0]) from err
+    if document is None:  # nothing but comments
+        return Policy()
     if not isinstance(document, dict) or set(document) - _DEMANDS:
-        raise _unusable(path, f"only {', '.join(sorted(_DEMANDS))} are known")
+        raise bad(f"only {', '.join(sorted(_DEMANDS))} are known")
     for word in _SWITCHES & set(document):
         if not isinstance(document[word], bool):
-            raise _unusable(path, f"{word} is true or false")
+            raise bad(f"{word} is true or false")
     for word, most in _NUMBERS.items():
         value = document.get(word, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise _unusable(path, f"{word} is a number from 0 to {most}")
+            raise bad(f"{word} is a number from 0 to {most}")
     return Policy(**document)
 
 
 def _object(path: Path, *, members: Set[str] = frozenset(), optional: Set[str] = frozenset()) -> Any:
     """Read a JSON object whose names are unique and, if `members` are given, no others."""
     data = read_bytes(path, what="trust file", max_bytes=_LARGEST_FILE)
+    if not data:
+        raise _unusable(path, "it is empty")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as err:
@@ -286,15 +298,14 @@ def _instant(path: Path, text: Any) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except (TypeError, ValueError) as err:
         raise _unusable(path, f"{text!r} is not a time like 2026-01-31T00:00:00Z") from err
-    return instant
 
 
 def _spell(instant: datetime | None) -> str | None:
     return None if instant is None else instant.astimezone(UTC).strftime(_TIME)
 
 
-def _unusable(path: Path, reason: str) -> SpecError:
-    return SpecError(f"{path}: {reason[:300]}", hint=_HINT)
+def _unusable(path: Path, reason: str, *, hint: str = _HINT) -> SpecError:
+    return SpecError(f"{path}: {reason[:300]}", hint=hint)

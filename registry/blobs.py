@@ -6,6 +6,9 @@ from typing import Protocol
 from kolm.cid import CID, cid_of_file, digest_of
 from kolm.files import make_folder, refusal, replace, write_atomic
 
+PROBE_BYTES = 4096
+"""What a disk that is full does not take; an empty file it does."""
+
 
 class Blobs(Protocol):
     """A store of immutable bytes named by their CID."""
@@ -51,7 +54,7 @@ class LocalBlobs:
 
     def check(self) -> None:
         """Raise StorageError if nothing could be stored now."""
-        write_atomic(self._root / ".writable", b"")
+        write_atomic(self._root / ".writable", bytes(PROBE_BYTES))
 
     def _path(self, cid: CID) -> Path:
         name = digest_of(cid).hex()

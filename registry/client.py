@@ -98,16 +98,16 @@ class RegistryClient:
         StorageError.
         """
         fields = {"cid": cid_of_file(artifact), "allow_failed": "true" if allow_failed else "false"}
-        proof = read_bytes(receipt, what="receipt", max_bytes=MAX_RECEIPT_BYTES)
+        signed = read_bytes(receipt, what="receipt", max_bytes=MAX_RECEIPT_BYTES)
         with open_for_reading(artifact, what="artifact") as handle:
             files = {
                 "artifact": ("artifact.kolm", handle, "application/octet-stream"),
-                "receipt": ("receipt.json", proof, "application/json"),
+                "receipt": ("receipt.json", signed, "application/json"),
             }
             waiting = httpx.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS, read=VERIFY_SECONDS)
             with self._request("POST", "/v1/artifacts", data=fields, files=files, timeout=waiting) as answer:
                 stored = self._read(Stored, answer)
-        if stored.cid != fields["cid"]:
+        if (stored.cid, stored.receipt) != (fields["cid"], cid_of(signed)):
             raise self._not_a_registry("it answered an upload with another CID")
         return stored.model_dump()
 
@@ -163,14 +163,14 @@ class RegistryClient:
         with self._request("GET", f"/v1/artifacts/{cid}") as answer, AtomicFile(path) as handle:
             received = _copy(self._limited(answer, limit=self._largest(answer)), handle)
         if received != cid:
-            raise _wrong_bytes("artifact", wanted=cid, received=received)
+            raise _wrong_bytes("an artifact", wanted=cid, received=received)
 
     def _fetch_receipt(self, cid: CID) -> bytes:
         with self._request("GET", f"/v1/artifacts/{cid}/receipt") as answer:
             named = answer.headers.get("etag", "").strip('"')
             data = self._body(answer, limit=MAX_RECEIPT_BYTES)
         if cid_of(data) != named:
-            raise _wrong_bytes("receipt", wanted=named, received=cid_of(data))
+            raise _wrong_bytes("a receipt", wanted=named, received=cid_of(data))
         about = Receipt.parse(data).artifact
         if about != cid:
             raise RegistryError(f"the registry sent a receipt about {about}, not about {cid}", hint=_DISTRUST)
@@ -272,7 +272,7 @@ def _copy(chunks: Iterator[bytes], handle: BinaryIO) -> CID:
 
 def _wrong_bytes(what: str, *, wanted: str, received: str) -> RegistryError:
     return RegistryError(
-        f"the registry sent a {what} with the CID {received}, not {wanted}; nothing was kept", hint=_DISTRUST
+        f"the registry sent {what} with the CID {received}, not {wanted}; nothing was kept", hint=_DISTRUST
     )
 
 

@@ -4,15 +4,17 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Select, func, or_, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from kolm.canonical import canonical_json
 from kolm.cid import CID
+from kolm.errors import StorageError
 from kolm.globs import expand
 from registry.models import ArtifactRow, BlobRow, LoggedRow, PartitionRow, ReceiptRow, writing
 from registry.problems import Problem
@@ -66,7 +68,7 @@ class Index:
 
         The write lock is taken first, so of several equal uploads exactly one is new.
         """
-        with Session(writing(self._engine)) as session, session.begin():
+        with self._writing() as session:
             for cid, size in entry.sizes.items():
                 if session.get(BlobRow, cid) is None:
                     session.add(BlobRow(cid=cid, size_bytes=size))
@@ -116,7 +118,7 @@ class Index:
 
     def note_places(self, rows: Iterator[tuple[str, int]]) -> None:
         """Keep where entries stand in the log, in one transaction; the first place of a digest stays."""
-        with Session(writing(self._engine)) as session, session.begin():
+        with self._writing() as session:
             for digest, place in rows:
                 if session.get(LoggedRow, digest) is None:
                     session.add(LoggedRow(digest=digest, place=place))
@@ -129,7 +131,7 @@ class Index:
 
     def keep_blob(self, cid: CID, *, size_bytes: int) -> None:
         """Vouch for the bytes of a blob that belongs to no artifact."""
-        with Session(writing(self._engine)) as session, session.begin():
+        with self._writing() as session:
             if session.get(BlobRow, cid) is None:
                 session.add(BlobRow(cid=cid, size_bytes=size_bytes))
 
@@ -149,6 +151,17 @@ class Index:
                 connection.execute(text("SELECT 1"))
         except SQLAlchemyError as err:
             raise Problem("not_ready", "the index does not answer") from err
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """Open a transaction that writes. Raises StorageError when the database cannot."""
+        try:
+            with Session(writing(self._engine)) as session, session.begin():
+                yield session
+        except OperationalError as err:
+            raise StorageError(
+                f"the index cannot be written: {err.orig}", hint="is the disk full, or the index busy?"
+            ) from err
 
     def _has(self, statement: Select[int]) -> bool:
         with Session(self._engine) as session:

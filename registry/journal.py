@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -31,8 +32,15 @@ class Journal:
         self._open()
 
     def read(self) -> list[bytes]:
-        """Return all entries; what a crash left half-written at the end is cut off."""
+        """Return all entries once the disk has them; what follows is cut off when the next one comes.
+
+        What a killed process wrote may be in memory only: nobody signs it before the disk has it too.
+        What cannot be read stays where it is, for whoever has to find out what happened.
+        """
+        self._file.close()
+        self._open()
         try:
+            os.fsync(self._file.fileno())
             data = self._path.read_bytes()
         except OSError as err:
             raise refusal(err, action="read", path=self._path) from err
@@ -44,7 +52,7 @@ class Journal:
                 break
             found.append(entry)
             at += _RECORD.size + length
-        self._cut(at)
+        self._length = at
         self.entries = len(found)
         return found
 
@@ -52,23 +60,26 @@ class Journal:
         """Add entries and wait until the disk has them; if it refuses, none of them was added."""
         data = b"".join(_RECORD.pack(len(entry), crc32(entry)) + entry for entry in entries)
         try:
+            self._cut()
             left = memoryview(data)
             while left:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as err:
-            self._cut(self._length)
+            with suppress(OSError):  # else the next one begins with it
+                self._cut()
             raise refusal(err, action="write", path=self._path) from err
         self._length += len(data)
         self.entries += len(entries)
 
     def restart(self, begin: int) -> None:
-        """Begin again after entry `begin`, once every tile before it is on the disk."""
+        """Begin again after entry `begin`, once every tile before it is on the disk.
+
+        After a refusal either file may lie there; `read` goes by that one.
+        """
         os.sync()
-        self._file.close()
         write_atomic(self._path, _HEAD.pack(_MAGIC, begin))
-        self._open()
-        self.entries = 0
+        self.read()
 
     def close(self) -> None:
         """Close the file."""
@@ -82,12 +93,10 @@ class Journal:
             raise StorageError(f"{self._path}: cannot be read: {err}", hint="restore the directory") from err
         if magic != _MAGIC:
             raise StorageError(f"{self._path}: not a journal", hint="restore the directory whole")
-        self._length = self._file.seek(0, os.SEEK_END)
+        self._length = _HEAD.size
 
-    def _cut(self, length: int) -> None:
-        try:
-            self._file.truncate(length)
-            self._file.seek(length)
-        except OSError as err:
-            raise refusal(err, action="cut", path=self._path) from err
-        self._length = length
+    def _cut(self) -> None:
+        """Let the file end where its last good entry does, and write on from there."""
+        if self._file.seek(0, os.SEEK_END) != self._length:
+            self._file.truncate(self._length)
+            self._file.seek(self._length)

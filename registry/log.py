@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kolm.cid import sha256_hex
-from kolm.errors import SpecError, StorageError
+from kolm.errors import KolmError, SpecError, StorageError
 from kolm.keys import PrivateKey, load_private, save_private
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import inclusion_proof
@@ -68,13 +68,15 @@ class Log:
             self._under_way[digest] = waiting
         try:
             index = waiting.result(WAIT_SECONDS)
-            self._places.note_places(iter([(digest, index)]))
         except TimeoutError as err:
             raise StorageError("the log did not publish an entry in time", hint="is the disk slow?") from err
-        finally:
-            if waiting.done():
-                with self._lock:
-                    self._under_way.pop(digest, None)
+        except KolmError:
+            self._forget(digest, waiting)
+            raise
+        self._places.note_places(iter([(digest, index)]))
+        self._forget(
+            digest, waiting
+        )  # not before it is noted: whoever comes next must find it in one of the two
         return index
 
     def proof(self, entry: bytes) -> bytes | None:
@@ -91,15 +93,34 @@ class Log:
         """Return the bytes at a path of the log; None if there are none. Raises StorageError."""
         return self._sequencer.read(path)
 
+    def check(self) -> None:
+        """Raise StorageError if nothing can be logged any more."""
+        self._sequencer.check()
+
     def close(self) -> None:
         """Finish what was taken in."""
         self._sequencer.close()
 
+    def _forget(self, digest: str, waiting: "Future[int]") -> None:
+        with self._lock:
+            if self._under_way.get(digest) is waiting:
+                del self._under_way[digest]
+
     def _catch_up(self) -> None:
         """Note what was published when a crash came before its place was noted."""
         begin, size = self._places.places(), self.size
+        if begin > size or (begin and self._last_place(begin) != begin - 1):
+            raise StorageError(
+                f"the index knows {begin} entries of a log that holds {size}, or others",
+                hint="restore log.pem, tlog/ and index together: a log begun anew would contradict this one",
+            )
         entries = read_entries(self.read, begin, size, size=size)
         self._places.note_places((sha256_hex(entry), begin + at) for at, entry in enumerate(entries))
+
+    def _last_place(self, size: int) -> int | None:
+        """Return where the index puts the last of the first `size` entries."""
+        (entry,) = read_entries(self.read, size - 1, size, size=self.size)
+        return self._places.place_of(sha256_hex(entry))
 
 
 def own_key(path: Path) -> PrivateKey:

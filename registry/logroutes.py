@@ -1,10 +1,13 @@
 """The addresses of log, proofs, summaries and revocations (specs/formats/registry-api.md 1)."""
 
 import secrets
+import threading
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from kolm.canonical import parse_canonical
 from kolm.cid import CID, cid_of, parse_cid
@@ -12,7 +15,7 @@ from kolm.dsse import open_envelope
 from kolm.entries import receipt_entry, revocation_entry
 from kolm.errors import CheckedError
 from kolm.files import staging, write_atomic
-from kolm.revocation import MAX_BYTES, open_revocation
+from kolm.revocation import MAX_BYTES, SignedRevocation, open_revocation
 from kolm.tlog.tiles import parse_tile_path, tile_path
 from kolm.trust import TrustStore, revoke
 from registry.ingest import Service
@@ -25,11 +28,14 @@ TEXT = "text/plain; charset=utf-8"
 NEVER_KEPT = "no-store"
 """For the checkpoint: an old one would look like a log that was set back."""
 
+_LIST = threading.Lock()
 _NOSNIFF = {"x-content-type-options": "nosniff"}
 
 tiles = APIRouter(prefix="/tlog", tags=["log"])
 proofs = APIRouter(prefix="/v1/artifacts", tags=["log"])
 revocations = APIRouter(prefix="/v1/revocations", tags=["log"])
+
+NamedReceipt = Annotated[str | None, Query()]
 
 
 @tiles.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -53,11 +59,10 @@ def get_tile(place: str, service: ServiceDep) -> Response:
 
 @proofs.get("/{cid}/proof", response_class=Response, responses=problem_responses(400, 404))
 @proofs.head("/{cid}/proof", include_in_schema=False)
-def get_proof(cid: CidDep, service: ServiceDep, receipt: Annotated[str | None, Query()] = None) -> Response:
+def get_proof(cid: CidDep, service: ServiceDep, receipt: NamedReceipt = None) -> Response:
     """Return the proof that a receipt of the artifact, the newest unless named, is in the log."""
-    known = [item.cid for item in service.index.receipts_of(cid)]
-    wanted = parse_cid(receipt) if receipt else CID(known[0]) if known else None
-    data = service.log.proof(receipt_entry(cid, wanted)) if wanted in known and wanted else None
+    wanted = _wanted(cid, receipt, service)
+    data = service.log.proof(receipt_entry(cid, wanted)) if wanted else None
     if data is None:
         raise Problem("not_found", f"no proof about the artifact {cid} here", cid=cid)
     return Response(data, media_type=TEXT, headers={"cache-control": REVALIDATE, **_NOSNIFF})
@@ -65,23 +70,35 @@ def get_proof(cid: CidDep, service: ServiceDep, receipt: Annotated[str | None, Q
 
 @proofs.get("/{cid}/summary", response_class=Response, responses=problem_responses(400, 404))
 @proofs.head("/{cid}/summary", include_in_schema=False)
-def get_summary(cid: CidDep, service: ServiceDep) -> Response:
-    """Return the registry's own signed summary of how it verified the newest accepted receipt."""
-    known = service.index.receipts_of(cid)
-    data = service.summaries.read(CID(known[0].cid)) if known else None
+def get_summary(cid: CidDep, service: ServiceDep, receipt: NamedReceipt = None) -> Response:
+    """Return the registry's own signed summary of how it verified a receipt, the newest unless named."""
+    wanted = _wanted(cid, receipt, service)
+    data = service.summaries.read(wanted) if wanted else None
     if data is None:
         raise Problem("not_found", f"no summary about the artifact {cid} here", cid=cid)
     return Response(data, media_type=JSON, headers={"cache-control": REVALIDATE, **_NOSNIFF})
+
+
+def _wanted(cid: CID, receipt: str | None, service: Service) -> CID | None:
+    """Return the named receipt of an artifact, or its newest; None if it has no such one."""
+    known = [item.cid for item in service.index.receipts_of(cid)]
+    wanted = parse_cid(receipt) if receipt else CID(known[0]) if known else None
+    return wanted if wanted in known else None
 
 
 @revocations.post("", status_code=201, responses=problem_responses(413, 422, 503, 507))
 async def post_revocation(request: Request, service: ServiceDep) -> Revoked:
     """Check a signed revocation, log it, and from then on go by it."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise Problem("too_large", f"a revocation has at most {MAX_BYTES} bytes", limit_bytes=MAX_BYTES)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise Problem(
+                    "too_large", f"a revocation has at most {MAX_BYTES} bytes", limit_bytes=MAX_BYTES
+                )
+    except ClientDisconnect as err:
+        raise Problem("bad_request", "the client went away in the middle of the revocation") from err
     return await run_in_threadpool(_revoke, bytes(body), service)
 
 
@@ -99,9 +116,16 @@ def _revoke(envelope: bytes, service: Service) -> Revoked:
     service.index.keep_blob(cid, size_bytes=len(envelope))
     said = found.predicate
     revokes = {"keyid": said.keyid} if said.keyid else {"artifact": found.subject}
+    _note(found, service)  # before the log, which may fail: what its owner gave up must not count meanwhile
     place = service.log.place(revocation_entry(revokes, statement=found.sha256))
-    revoke(service.settings.trust, found.subject, said.reason, index=place)
+    _note(found, service, index=place)
     return Revoked(statement=found.sha256, envelope=cid, log=Logged(index=place, size=service.log.size))
+
+
+def _note(found: SignedRevocation, service: Service, *, index: int | None = None) -> None:
+    """Write a revocation into the trust directory, one at a time: the list is read and written whole."""
+    with _LIST:
+        revoke(service.settings.trust, found.subject, found.predicate.reason, index=index)
 
 
 def _signers(cid: CID, trust: TrustStore, service: Service) -> set[str]:
@@ -110,5 +134,9 @@ def _signers(cid: CID, trust: TrustStore, service: Service) -> set[str]:
     for item in service.index.receipts_of(cid):
         path = service.blobs.locate(CID(item.cid))
         document = parse_canonical(path.read_bytes(), what="receipt") if path else {"envelopes": []}
-        found |= {open_envelope(each, trust.timeless()).keyid for each in document["envelopes"]}
+        for envelope in document["envelopes"]:
+            with suppress(
+                CheckedError
+            ):  # signed by a key that was trusted once, and whose owner has no say now
+                found.add(open_envelope(envelope, trust.timeless()).keyid)
     return found

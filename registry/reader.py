@@ -4,8 +4,9 @@ What a log once signed and later contradicts is kept as evidence: two notes with
 cannot both be true.
 """
 
+import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -59,20 +60,27 @@ class LogReader:
     def open(cls, fetch: Fetch, key: NoteKey, *, logs: Path) -> "LogReader":
         """Read the newest checkpoint, compare it with the last one seen, and keep it in `logs`.
 
-        Raises VerificationError (E_LOG_ROLLBACK, E_LOG_EQUIVOCATION, E_LOG_CONSISTENCY; both notes are in
-        `logs` then), E_LOG_KEY, E_NOTE_SIG, E_LOG_ORIGIN; ArtifactError (E_NOTE_SYNTAX, E_LOG_TILE);
+        Raises VerificationError E_LOG_ROLLBACK, E_LOG_EQUIVOCATION, E_LOG_CONSISTENCY, E_LOG_TILE, and both
+        notes are in `logs` then; E_LOG_KEY, E_NOTE_SIG, E_LOG_ORIGIN; ArtifactError E_NOTE_SYNTAX;
         RegistryError, StorageError.
         """
-        note = fetch("checkpoint") or b""
+        note = fetch("checkpoint")
+        if note is None:
+            raise RegistryError("there is no log at this address", hint="is it the address of a registry?")
         checkpoint = Checkpoint.open(note, key)
         path = seen_path(logs, key.name)
         before = read_bytes(path, what="checkpoint", max_bytes=MAX_BYTES) if path.exists() else None
-        seen = Checkpoint.open(before, key) if before is not None else None
+        seen = _opened(before, key, path) if before is not None else None
         if before is not None and seen is not None:
+            proof: list[bytes] = []
             try:
-                _compare(seen, checkpoint, fetch)
-            except VerificationError as err:
-                _keep_evidence(err, path, before, note)
+                if 0 < seen.size < checkpoint.size:
+                    reader = TileReader(fetch, checkpoint.size)
+                    proof = consistency_proof(seen.size, checkpoint.size, reader)
+                _compare(seen, checkpoint, proof)
+            except CheckedError as err:
+                growth = _growth(seen.size, proof) + note if proof else b""
+                _keep_evidence(err, path, before, note, growth)
         make_folder(logs)
         write_atomic(path, note)
         return cls(fetch, checkpoint, note, seen)
@@ -90,8 +98,26 @@ class LogReader:
             yield index, entry
 
 
-def _compare(seen: Checkpoint, offered: Checkpoint, fetch: Fetch) -> None:
-    """Check that a log only grew. Raises VerificationError, ArtifactError (E_LOG_TILE)."""
+def _growth(size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the proof that a log grew from `size` entries as witnesses get it (c2sp.org/tlog-witness)."""
+    hashes = "".join(f"{base64.b64encode(found).decode()}\n" for found in proof)
+    return f"old {size}\n{hashes}\n".encode()
+
+
+def _opened(before: bytes, key: NoteKey, path: Path) -> Checkpoint:
+    """Read the checkpoint kept in `path`. Raises VerificationError, which names it."""
+    try:
+        return Checkpoint.open(before, key)
+    except CheckedError as err:
+        raise VerificationError(
+            f"{path}, the checkpoint of this log that was seen last, cannot be used: {err.message}",
+            check=err.check,
+            hint="has log.vkey changed? without that file, a log that was set back goes unnoticed",
+        ) from err
+
+
+def _compare(seen: Checkpoint, offered: Checkpoint, proof: Sequence[bytes]) -> None:
+    """Check that a log only grew. Raises VerificationError."""
     if offered.size < seen.size:
         raise VerificationError(
             f"the log was set back: {offered.size} entries where {seen.size} were seen",
@@ -104,16 +130,17 @@ def _compare(seen: Checkpoint, offered: Checkpoint, fetch: Fetch) -> None:
             )
         return
     if seen.size:
-        proof = consistency_proof(seen.size, offered.size, TileReader(fetch, offered.size))
         check_consistency(seen.size, seen.root, offered.size, offered.root, proof=proof)
 
 
-def _keep_evidence(err: VerificationError, seen: Path, before: bytes, note: bytes) -> NoReturn:
-    """Write both notes and say so; the last one seen stays what it was."""
+def _keep_evidence(err: CheckedError, seen: Path, before: bytes, note: bytes, growth: bytes) -> NoReturn:
+    """Write both notes, and what was to lead from one to the other; the last one seen stays what it was."""
     name = f"{seen.stem[:16]}-{hashlib.sha256(before + note).hexdigest()[:16]}"
     folder = make_folder(seen.parent / "evidence" / name)
     write_atomic(folder / "seen.checkpoint", before)
     write_atomic(folder / "offered.checkpoint", note)
+    if growth:
+        write_atomic(folder / "growth", growth)
     raise VerificationError(
         err.message,
         check=err.check,

@@ -161,14 +161,15 @@ def is_alive() -> Status:
 
 @health.get("/readyz", responses=problem_responses(503))
 def is_ready(service: ServiceDep) -> Status:
-    """Say that the index answers, the trust directory can be read and blobs can be written."""
+    """Say that the index answers, the trust directory can be read, and blobs and log can be written."""
     service.index.check()
     service.trust()
     try:
         service.blobs.check()
+        service.log.check()
     except StorageError as err:
-        LOG.error("blobs cannot be written: %s", err.message)
-        raise Problem("not_ready", "blobs cannot be written") from err
+        LOG.error("blobs or log cannot be written: %s", err.message)
+        raise Problem("not_ready", "blobs or log cannot be written") from err
     return Status()
 
 

@@ -40,9 +40,9 @@ class Revoked(_Answer):
     """Answer to a revocation."""
 
     statement: str
-    """SHA-256 of what was signed."""
+    """SHA-256 of the envelope's bytes, which the log's entry holds."""
     envelope: str
-    """CID of the envelope; `/v1/blobs/` has it."""
+    """The same as a CID; `/v1/blobs/` has the envelope."""
     log: Logged
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -23,7 +24,7 @@ from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.note import NoteKey
 from kolm.tlog.tiles import MAX_ENTRY, WIDTH
-from registry.frontier import Frontier
+from registry.frontier import File, Frontier
 from registry.journal import Journal
 
 MOST_AT_ONCE = 4096
@@ -45,31 +46,38 @@ class Sequencer:
     def __init__(self, directory: Path, *, origin: str, key: PrivateKey) -> None:
         self._directory = make_folder(directory)
         self._origin, self._key = origin, key
-        self._lock = _locked(directory / "lock")
-        self._journal = Journal(directory / "journal")
         self._restored: frozenset[str] = frozenset()
-        self._frontier, self._sound = self._recover(), True
+        self._late: dict[bytes, int] = {}
+        """Entries that the journal holds though their senders were told otherwise, and where they stand."""
+        self.size = 0
+        """Entries that are published."""
+        with ExitStack() as undo:
+            self._lock = undo.enter_context(_locked(directory / "lock"))
+            self._journal = Journal(directory / "journal")
+            undo.callback(self._journal.close)
+            self._frontier, self._sound = self._recover(), True
+            undo.pop_all()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
 
-    @property
-    def size(self) -> int:
-        """Return how many entries are published."""
-        return self._frontier.size
-
     def append(self, entry: bytes) -> "Future[int]":
         """Take in an entry; the future gives its index once it is durable and published.
 
-        Raises DataError for an entry that no bundle can hold; the future raises StorageError.
+        Raises DataError for an entry that no bundle can hold; the future raises StorageError. Whoever then
+        sends the entry again gets the place that it may have got already.
         """
         if not 0 < len(entry) <= MAX_ENTRY:
             raise DataError(f"a log entry has 1 to {MAX_ENTRY} bytes", hint="log a digest of it instead")
-        if not self._thread.is_alive():
-            raise StorageError(f"{self._directory}: the log is closed", hint="start the registry again")
+        self.check()
         place: Future[int] = Future()
         self._queue.put((entry, place))
         return place
+
+    def check(self) -> None:
+        """Raise StorageError if nothing can be taken in any more."""
+        if not self._thread.is_alive():
+            raise StorageError(f"{self._directory}: the log is closed", hint="start the registry again")
 
     def read(self, path: str) -> bytes | None:
         """Return the bytes at a path of the log; None if there are none. Raises StorageError."""
@@ -117,27 +125,44 @@ class Sequencer:
 
     def _commit(self, batch: list[_Waiting]) -> None:
         """Make a batch durable, publish it, and tell everyone who waits."""
-        entries = [entry for entry, _ in batch]
         try:
-            if not self._sound:
-                self._frontier, self._sound = self._recover(), True
-            begin = self._frontier.size
-            self._journal.append(entries)
-            self._sound = False
-            try:
-                self._publish(self._frontier, entries)
-            except KolmError:
-                self._frontier = self._recover()  # the entries are durable: publish what the journal holds
-            self._sound = True
+            places = self._places(batch)
         except KolmError as err:
             for _, place in batch:
                 place.set_exception(err)
             return
-        for offset, (_, place) in enumerate(batch):
-            place.set_result(begin + offset)
+        for (_, place), index in zip(batch, places, strict=True):
+            place.set_result(index)
         if self._journal.entries >= WIDTH * WIDTH:
+            self._restart()
+
+    def _places(self, batch: list[_Waiting]) -> list[int]:
+        """Give every entry of a batch its place. Raises StorageError, ArtifactError."""
+        if not self._sound:
+            self._frontier, self._sound = self._recover(), True
+        begin, places = self._frontier.size, []
+        entries: list[bytes] = []
+        for entry, _ in batch:
+            late = self._late.get(entry)
+            places.append(begin + len(entries) if late is None else late)
+            entries += [entry] if late is None else []
+        self._journal.append(entries)
+        self._sound = False
+        try:
+            self._publish(self._frontier, entries)
+        except KolmError:
+            self._late |= {entry: begin + at for at, entry in enumerate(entries)}
+            raise
+        self._sound = True
+        return places
+
+    def _restart(self) -> None:
+        """Begin the journal again; a disk that refuses is asked again after the next batch."""
+        try:
             self._journal.restart(self._frontier.size)
             self._restored = _edge(self._frontier)
+        except KolmError:
+            self._sound = False
 
     def _recover(self) -> Frontier:
         """Make tiles and checkpoint again from the journal."""
@@ -149,33 +174,37 @@ class Sequencer:
 
     def _publish(self, frontier: Frontier, entries: Iterable[bytes]) -> None:
         """Write the tiles that these entries make, then the checkpoint that covers them."""
-        full = [file for entry in entries for file in frontier.append(entry)]
+        earlier = self._published() or Checkpoint(self._origin, frontier.size, frontier.root())
+        full: list[File] = []
+        agrees = _agrees(frontier, earlier)
+        for entry in entries:
+            full += frontier.append(entry)
+            agrees = agrees or _agrees(frontier, earlier)
+        if not agrees:  # never sign what an earlier checkpoint contradicts, nor write over its tiles
+            raise StorageError(
+                f"{self._directory}: holds fewer entries, or others, than its checkpoint of {earlier.size}",
+                hint="the directory was damaged or set back; restore it whole, never in part",
+            )
         for path, data in (*full, *frontier.partial()):
             self._write(path, data)
         checkpoint = Checkpoint(self._origin, frontier.size, frontier.root())
-        self._refuse_a_fork(checkpoint)
         self._write("checkpoint", checkpoint.signed(self._key, time=int(time.time())))
+        self.size = frontier.size
         for path in {path for path, _ in full} - self._restored:
             shutil.rmtree(self._directory / f"{path}.p", ignore_errors=True)
 
-    def _refuse_a_fork(self, checkpoint: Checkpoint) -> None:
-        """Never sign what an earlier checkpoint contradicts. Raises StorageError."""
+    def _published(self) -> Checkpoint | None:
+        """Return the checkpoint that readers see. Raises StorageError for one of another log."""
         data = self.read("checkpoint")
         if not data:  # after a power cut a file may be there without its bytes
-            return
+            return None
         try:
-            earlier = Checkpoint.open(data, NoteKey(self._origin, self._key.public))
+            return Checkpoint.open(data, NoteKey(self._origin, self._key.public))
         except CheckedError as err:
             raise StorageError(
                 f"{self._directory}: its checkpoint is of another log, or damaged: {err.message}",
                 hint="keep key and name of a log; restore the directory whole",
             ) from err
-        same = earlier.size != checkpoint.size or earlier.root == checkpoint.root
-        if earlier.size > checkpoint.size or not same:
-            raise StorageError(
-                f"{self._directory}: holds fewer entries, or others, than its checkpoint of {earlier.size}",
-                hint="the directory was damaged or set back; restore it whole, never in part",
-            )
 
     def _write(self, path: str, data: bytes) -> None:
         """Put a file in its place whole; readers see the old one or the new one."""
@@ -194,8 +223,15 @@ def _edge(frontier: Frontier) -> frozenset[str]:
     return frozenset(path.rpartition(".p/")[0] for path, _ in frontier.partial())
 
 
+def _agrees(frontier: Frontier, earlier: Checkpoint) -> bool:
+    return frontier.size == earlier.size and frontier.root() == earlier.root
+
+
 def _locked(path: Path) -> BinaryIO:
-    handle = path.open("ab")
+    try:
+        handle = path.open("ab")
+    except OSError as err:
+        raise refusal(err, action="write", path=path) from err
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as err:

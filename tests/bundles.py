@@ -71,6 +71,7 @@ train:
   method: {method}
   parts: {{projector: {projector}, language: {language}}}
   learning_rate: 0.001
+  num_train_epochs: 2
   max_seq_length: 64
   seed: {seed}
 eval: {{min_accuracy: 0.5, gate: {{k: 0.5}}}}
@@ -269,7 +270,7 @@ def honest_members(
         f"processor/{settings}": (base_dir / settings).read_bytes(),
         "modules.json": modules.to_bytes(),
         "train/set.json": train_set,
-        "train/log.jsonl": training_log(commitment),
+        "train/log.jsonl": training_log(commitment, rows=len(train_pictures)),
         **pack_members(pack),
         "eval/rows.jsonl": canonical_lines(eval_rows(pack, tuned_right=tuned_right)),
     }
@@ -355,14 +356,14 @@ def training_set(root: Path, pictures: Sequence[int], *, text: bool = False) -> 
     return set_document(train, validation=validation)
 
 
-def training_log(commitment: Mapping[str, Any]) -> bytes:
-    """Return a log of two steps, each with a validation, the second the better one."""
+def training_log(commitment: Mapping[str, Any], *, rows: int) -> bytes:
+    """Return a log of two passes over up to 8 rows, each with a validation, the second the better one."""
     log = Chain(commitment)
     for step in (1, 2):
         log.append(
             {
                 "step": step,
-                "rows": ["train-0", "train-2"],
+                "rows": [f"train-{n}" for n in range(rows)],
                 "batch": sha256_hex(bytes([step])),
                 "lr": 0.001 / step,
                 "loss": 2.5 / step,

@@ -14,9 +14,9 @@ from apps.trainer.plan import Plan
 from apps.trainer.quantize import language_linears
 from apps.trainer.rehearsal import Extent, Packed, Rehearsal, Stage
 from apps.trainer.rows import CACHE_BYTES
-from apps.trainer.schedule import count_steps
 from apps.trainer.survey import Survey
 from kolm.names import plain_name
+from kolm.schedule import count_steps
 from kolm.spec import VLMTrainConfig
 
 

@@ -1,18 +1,11 @@
-"""The schedule of a run: how many optimizer steps, which rows each takes, and what happens when."""
+"""The rows of a run's steps: which rows each takes, and which steps train the projector alone."""
 
-import math
 from collections.abc import Iterator, Sequence
 
 from apps.trainer.batch import Row
 from kolm.errors import SpecError
+from kolm.schedule import count_steps, rows_per_step
 from kolm.spec import VLMTrainConfig
-
-
-def count_steps(rows: int, config: VLMTrainConfig) -> int:
-    """Return the number of optimizer steps a config makes over this many rows."""
-    per_epoch = math.ceil(rows / (config.per_device_train_batch_size * config.gradient_accumulation_steps))
-    whole = math.ceil(per_epoch * config.num_train_epochs)
-    return min(whole, config.max_steps) if config.max_steps else whole
 
 
 def check_warm_up(rows: int, config: VLMTrainConfig) -> None:
@@ -35,7 +28,7 @@ def windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: in
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    size = rows_per_step(config)
     made = 0
     while made < steps:
         order = torch.randperm(len(rows), generator=generator).tolist()
@@ -44,14 +37,3 @@ def windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: in
             made += 1
             if made == steps:
                 return
-
-
-def rising_steps(config: VLMTrainConfig, steps: int) -> int:
-    """Return the optimizer steps over which the learning rate rises from 0."""
-    return config.warmup_steps or math.ceil((config.warmup_ratio or 0.0) * steps)
-
-
-def validation_interval(config: VLMTrainConfig, rows: int) -> int:
-    """Return the steps between two validations: what the config says, else one epoch's."""
-    size = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    return config.eval_steps or math.ceil(rows / size)

@@ -11,8 +11,9 @@ from typing import Any
 from apps.trainer.collate import Row, batched, collate
 from apps.trainer.freeze import live_parameters
 from apps.trainer.optimizer import make_optimizer
-from apps.trainer.schedule import count_steps, rising_steps, validation_interval, windows
+from apps.trainer.schedule import windows
 from kolm.errors import TrainError
+from kolm.schedule import count_steps, rising_steps, validation_interval
 from kolm.spec import VLMTrainConfig
 from kolm.trainlog import Chain
 
@@ -103,10 +104,12 @@ class _Loop:
         self.model, self.config, self.pad_token = model, config, pad_token
         self.trained = {name: p for name, p in live_parameters(model).items() if p.requires_grad}
         self.optimizer = make_optimizer(self.trained, config, projector=projector)
+        rising = rising_steps(config, steps)
+        constant = config.lr_scheduler == "constant" and rising  # transformers' plain one does not rise
         self.scheduler = get_scheduler(
-            config.lr_scheduler,
+            "constant_with_warmup" if constant else config.lr_scheduler,
             self.optimizer,
-            num_warmup_steps=rising_steps(config, steps),
+            num_warmup_steps=rising,
             num_training_steps=steps,
         )
         self.trace = Trace()

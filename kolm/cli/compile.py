@@ -8,7 +8,9 @@ import typer
 
 from kolm.cli.bars import Bars
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.evidence import Found
 from kolm.cli.leaks import leak_lines
+from kolm.cli.store import send
 from kolm.cli.summary import GATE_EXIT, score_lines
 from kolm.cli.workflow import tell_workflow
 
@@ -52,6 +54,7 @@ def compile_(
         result = compile_spec(
             loaded, job=job, evaluate=_evaluate, inputs=inputs, signer=signer, out=out, voice=voice
         )
+    Found.beside(result.artifact).proof.unlink(missing_ok=True)  # of the receipt that was here before
     tell_workflow(result.card)
     if not as_json:
         emit(_summary(result))
@@ -91,13 +94,10 @@ def _reachable(url: str) -> None:
 
 
 def _push(result: "CompileResult", url: str, *, allow_failed: bool) -> str | None:
-    from registry.client import RegistryClient
-
     if result.verdict != "PASS" and not allow_failed:
         note(f"not pushed: the gate says {result.verdict}; --push-failed pushes it all the same")
         return None
-    with RegistryClient(url) as registry:
-        registry.push(result.artifact, result.receipt, allow_failed=allow_failed)
+    send(result.artifact, result.receipt, registry=url, allow_failed=allow_failed)
     note(f"pushed   {url}")
     return url
 

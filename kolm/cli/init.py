@@ -49,8 +49,8 @@ def _signing_key() -> Iterator[Callable[[], str | None]]:
     """
     import os
 
-    from kolm.files import make_folder, replace, staging
-    from kolm.keys import PrivateKey, key_path, passphrase_source, save_private
+    from kolm.files import make_folder, replace_all, staging
+    from kolm.keys import PrivateKey, key_path, passphrase_source, public_path, save_private
     from kolm.trust import default_trust_dir, trust_key
 
     path, trust = key_path(), default_trust_dir()
@@ -62,7 +62,8 @@ def _signing_key() -> Iterator[Callable[[], str | None]]:
     key = PrivateKey.generate()
 
     def keep() -> str:
-        replace(draft / path.name, target=path)
+        made = draft / path.name
+        replace_all([(public_path(made), public_path(path)), (made, path)])
         trust_key(trust, key.public, label="default")
         note(f"made a signing key, {'encrypted' if passphrase else 'unencrypted'}: {path}")
         note(f"trusted it for verification: {trust}")

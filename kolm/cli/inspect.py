@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note
-from kolm.cli.verify import AsJson, Registry, locate, one_line
+from kolm.cli.evidence import locate
+from kolm.cli.verify import AsJson, Registry, one_line
+from kolm.errors import CheckedError
 
 if TYPE_CHECKING:
     from kolm.artifact import Artifact
@@ -42,7 +44,12 @@ def describe(path: Path) -> dict[str, Any]:
         is_artifact = handle.read(len(_ZIP)) == _ZIP
     if is_artifact:
         return _artifact(Artifact.open(path))
-    return _receipt(Receipt.parse(read_bytes(path, what="receipt", max_bytes=MAX_BYTES)))
+    data = read_bytes(path, what="receipt", max_bytes=MAX_BYTES)
+    try:
+        return _receipt(Receipt.parse(data))
+    except CheckedError as err:
+        message = f"{path} is neither an artifact nor a receipt: {err.message}"
+        raise type(err)(message, check=err.check, hint=err.hint) from err
 
 
 def as_text(document: dict[str, Any], *, indent: str = "") -> str:

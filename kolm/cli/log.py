@@ -27,31 +27,42 @@ def log(
     from kolm.files import home
     from kolm.trust import TrustStore, default_trust_dir
     from registry.client import RegistryClient
-    from registry.reader import LogReader
+    from registry.reader import LogReader, seen_path
 
     folder = trust or default_trust_dir()
     key = TrustStore.open(folder).log
     if key is None:
         raise SpecError(
             f"{folder} does not say whose log to believe",
-            hint="put the line that `kolm registry serve` prints after log.vkey into log.vkey there",
+            hint="`kolm key trust --log VKEY`, with what `kolm registry serve` prints after log.vkey",
         )
     with RegistryClient(registry) as client:
         found = LogReader.open(client.fetch_log, key, logs=home() / "logs")
-        note(_since(found.seen.size if found.seen else None, size=found.checkpoint.size, origin=key.name))
-        rows = [_row(index, entry) for index, entry in found.entries(begin)]
-    if as_json:
         said = found.checkpoint
-        emit(
-            {"origin": said.origin, "size": said.size, "root": said.root.hex(), "entries": rows}, as_json=True
+        before = (
+            f"consistent with the {found.seen.size} seen before" if found.seen else "seen for the first time"
         )
-    elif rows:
-        emit("\n".join(_line(row) for row in rows))
+        note(f"log {said.origin}: {said.size} entries, {_signed(said.time)}, {before}")
+        note(f"kept as {seen_path(home() / 'logs', key.name)}, for kolm verify --checkpoint")
+        rows = (_row(index, entry) for index, entry in found.entries(begin))
+        if as_json:
+            whole = {"origin": said.origin, "size": said.size, "root": said.root.hex(), "time": said.time}
+            emit(whole | {"entries": list(rows)}, as_json=True)
+        else:
+            for row in rows:
+                emit(_line(row))
 
 
-def _since(seen: int | None, *, size: int, origin: str) -> str:
-    before = "seen for the first time" if seen is None else f"consistent with the {seen} seen before"
-    return f"log {origin}: {size} entries, {before}"
+def _signed(time: int | None) -> str:
+    """Say when a log signed, which is how its reader notices one that stands still."""
+    from datetime import UTC, datetime
+
+    if time is None:
+        return "signed without a time"
+    try:
+        return f"signed {datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return f"signed {time} seconds after 1970"
 
 
 def _row(index: int, entry: bytes) -> dict[str, object]:

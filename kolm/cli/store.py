@@ -25,15 +25,27 @@ def push(
 
     The proof that the registry logged the receipt is written beside the artifact.
     """
+    stored = send(artifact, receipt, registry=registry, allow_failed=push_failed)
+    emit(stored if as_json else stored["cid"], as_json=as_json)
+
+
+def send(artifact: Path, receipt: Path, *, registry: str, allow_failed: bool) -> dict[str, Any]:
+    """Push both files, write the proof that they were logged beside them, and return what was stored.
+
+    Raises RegistryError, StorageError.
+    """
+    from kolm.cli.evidence import Found
     from kolm.files import write_atomic
     from registry.client import RegistryClient
 
     with RegistryClient(registry) as client:
-        stored = client.push(artifact, receipt, allow_failed=push_failed)
+        stored = client.push(artifact, receipt, allow_failed=allow_failed)
         proof = client.proof(stored["cid"], receipt=stored["receipt"])
-    if proof is not None:
-        write_atomic(artifact.with_name(f"{artifact.name.removesuffix('.kolm')}.proof"), proof)
-    emit(stored if as_json else stored["cid"], as_json=as_json)
+    if proof is None:
+        note("warning: the registry gave no proof that it logged the receipt")
+    else:
+        write_atomic(Found.beside(artifact).proof, proof)
+    return stored
 
 
 @command

@@ -1,22 +1,23 @@
 """`kolm verify`: the numbered list of specs/formats/verification.md, one line for each check."""
 
 import secrets
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kolm.cli.bars import Bars
-from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.console import command, emit, loading, note, require_extra
+from kolm.cli.evidence import Found, check_log_files, locate, read_if_there, read_receipt, trust_folder
 from kolm.cli.pack import read_pack
-from kolm.errors import SpecError
+from kolm.container import Container
+from kolm.errors import CheckedError, KolmError, SpecError
 from kolm.visible import printable
 
 if TYPE_CHECKING:
+    from kolm.report.audit import Asked
+    from kolm.trust import TrustStore
     from kolm.verify import AuditReport, Check, Replay
 
 NOT_VERIFIED = 7
@@ -48,23 +49,6 @@ PageFile = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Found:
-    """An artifact on this disk, where its receipt and proof should be, and the CID it was asked for by."""
-
-    artifact: Path
-    receipt: Path
-    proof: Path
-    cid: str | None = None
-
-    @classmethod
-    def beside(cls, artifact: Path, cid: str | None = None, receipt: Path | None = None) -> "Found":
-        """Return an artifact with the receipt and the proof that lie beside it."""
-        stem = artifact.name.removesuffix(".kolm")
-        receipt = receipt or artifact.with_name(f"{stem}.receipt.json")
-        return cls(artifact, receipt, artifact.with_name(f"{stem}.proof"), cid)
-
-
 @command
 def verify(
     artifact: Annotated[str, typer.Argument(metavar="ARTIFACT|CID", help="A .kolm file, or its CID.")],
@@ -86,31 +70,41 @@ def verify(
 
     Level 0 needs no torch and no network; level 1 asks the models some of the questions again.
     """
-    from kolm.receipt import MAX_BYTES
-    from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
-    from kolm.trust import TrustStore, default_trust_dir
-    from kolm.verify import verify_bundle
+    from kolm.trust import TrustStore
 
-    _check_call(level, replay_options={"--rows": rows, "--nonce": nonce, "--pack": pack})
+    _check_call(
+        level,
+        replay_options={"--rows": rows, "--nonce": nonce, "--pack": pack, "--trust-code": trust_code or None},
+    )
     if base is not None and not base.is_dir():
         raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
-    store = TrustStore.open(trust or default_trust_dir())
-    _check_log_files(proof, checkpoint, known=store.log is not None)
+    if report is not None:
+        _check_page(report)
+    store = TrustStore.open(trust_folder(trust, option="--trust"))
+    check_log_files(proof, checkpoint, known=store.log is not None)
     with locate(artifact, registry=registry) as found, Bars() as bars:
+        opening = Container.begin(found.artifact)  # it is read while the rest is loaded
+        with loading():
+            from kolm.receipt import MAX_BYTES
+            from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
+            from kolm.verify import verify_bundle
+
+        said = read_receipt(receipt or found.receipt, limit=MAX_BYTES)
         audit = verify_bundle(
-            found.artifact,
-            _read(receipt or found.receipt, what="receipt", limit=MAX_BYTES),
+            opening,
+            said if isinstance(said, bytes) else None,
             store,
             expected_cid=found.cid,
             base_dir=base,
-            proof=_read(proof or found.proof, what="proof", limit=2 * NOTE_BYTES),
-            seen=_read(checkpoint, what="checkpoint", limit=NOTE_BYTES) if checkpoint else None,
+            proof=read_if_there(proof or found.proof, what="proof", limit=2 * NOTE_BYTES),
+            seen=read_if_there(checkpoint, what="checkpoint", limit=NOTE_BYTES) if checkpoint else None,
             replay=_replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars) if level else None,
         )
-    if receipt is not None and not receipt.exists():
-        audit = _naming(audit, receipt)
-    if report is not None:
-        _write_page(audit, report)
+        if not isinstance(said, bytes):
+            audit = _naming(audit, said, given=receipt is not None)
+        if report is not None:
+            found = replace(found, receipt=receipt or found.receipt, proof=proof or found.proof)
+            _write_page(audit, report, asked=_asked(found, registry, checkpoint, base, store))
     emit(audit.to_json() if as_json else as_text(audit), as_json=as_json)
     if audit.failure is not None:
         if audit.failure.hint and not as_json:
@@ -118,21 +112,42 @@ def verify(
         raise typer.Exit(NOT_VERIFIED)
 
 
-def _check_log_files(proof: Path | None, checkpoint: Path | None, *, known: bool) -> None:
-    """Refuse files that were named and are not there, or that nothing could be made of. Raises SpecError."""
-    for option, path in (("--proof", proof), ("--checkpoint", checkpoint)):
-        if path is not None and not path.is_file():
-            raise SpecError(f"no file at {path}", hint=f"{option} names a file of the log's")
-        if path is not None and not known:
-            raise SpecError(f"{option} needs a log to trust", hint="kolm key trust --log VKEY")
+def _check_page(path: Path) -> None:
+    """Refuse the name of an input, and a folder that is not there. Raises SpecError, StorageError."""
+    from kolm.errors import StorageError
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SpecError(f"--report {path} does not end in .html", hint="give the page a name like audit.html")
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"cannot write {path}: there is no folder {path.parent}", hint="make the folder first"
+        )
 
 
-def _write_page(audit: "AuditReport", path: Path) -> None:
+def _asked(
+    found: Found, registry: str | None, checkpoint: Path | None, base: Path | None, store: "TrustStore"
+) -> "Asked":
+    """Gather what the page says of the call; also a file that is no container is named by its bytes."""
+    from kolm.cid import cid_of_file
+    from kolm.report.audit import Asked
+
+    return Asked(
+        artifact=f"from {registry}" if registry else str(found.artifact),
+        cid=cid_of_file(found.artifact) if found.artifact.is_file() else None,
+        receipt=found.receipt.name if registry else str(found.receipt),
+        proof=str(found.proof) if found.proof.exists() and not registry else None,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        base=str(base) if base else None,
+        trust=store,
+    )
+
+
+def _write_page(audit: "AuditReport", path: Path, *, asked: "Asked") -> None:
     """Write the outcome as a page. Raises StorageError."""
     from kolm.files import write_atomic
     from kolm.report.audit import audit_page
 
-    write_atomic(path, audit_page(audit).encode())
+    write_atomic(path, audit_page(audit, asked).encode())
     note(f"report   {path}")
 
 
@@ -199,26 +214,6 @@ def _nonce(text: str | None) -> bytes:
     return drawn_by
 
 
-@contextmanager
-def locate(artifact: str, *, registry: str | None) -> Iterator[Found]:
-    """Yield the files of a path, or of a CID fetched into a folder that is gone afterwards.
-
-    Raises SpecError when there is neither, RegistryError.
-    """
-    path = Path(artifact)
-    if path.exists():
-        yield Found.beside(path)
-        return
-    cid = _cid(artifact)
-    if registry is None:
-        raise SpecError("a CID alone does not say where to find it", hint="add --registry URL")
-    from registry.client import RegistryClient
-
-    with tempfile.TemporaryDirectory(prefix="kolm-") as folder, RegistryClient(registry) as client:
-        paths = client.pull(cid, out=Path(folder))
-        yield Found.beside(paths.artifact, cid, paths.receipt)
-
-
 def as_text(report: "AuditReport") -> str:
     """Return a report as numbered lines and the verdict; nothing in it can steer a terminal."""
     lines = [_line(check) for check in report.checks]
@@ -242,30 +237,17 @@ def _line(check: "Check") -> str:
     )
 
 
-def _cid(text: str) -> str:
-    from kolm.cid import parse_cid
-    from kolm.errors import ArtifactError
-
-    try:
-        return parse_cid(text)
-    except ArtifactError as err:
-        raise SpecError(
-            f"{text!r} is neither a file nor a CID", hint="give the path of a .kolm file"
-        ) from err
-
-
-def _naming(report: "AuditReport", missing: Path) -> "AuditReport":
-    """Say of a receipt that was named and is not there which file was looked for."""
-    detail, hint = f"there is no file {missing}", "check the path given with --receipt"
+def _naming(report: "AuditReport", error: KolmError, *, given: bool) -> "AuditReport":
+    """Say in check 3 which file was looked for, and why it is no receipt."""
+    code = error.check if isinstance(error, CheckedError) else "E_IO"
+    hint = (
+        "check the path given with --receipt"
+        if given
+        else "get it from the publisher, pass it with --receipt"
+    )
+    hint = error.hint or hint
     checks = [
-        replace(check, detail=detail, hint=hint) if check.code == "E_SIG_MISSING" else check
+        replace(check, code=code, detail=error.message, hint=hint) if check.code == "E_SIG_MISSING" else check
         for check in report.checks
     ]
     return replace(report, checks=tuple(checks))
-
-
-def _read(path: Path, *, what: str, limit: int) -> bytes | None:
-    """Return a file's bytes; one that is not there is for its check to report."""
-    from kolm.files import read_bytes
-
-    return read_bytes(path, what=what, max_bytes=limit) if path.exists() else None

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from kolm import __version__
 from kolm.predicates import CompilePredicate
 from kolm.report.facts import LIMITS
 from kolm.report.numbers import count, duration, size
 from kolm.report.page import environment
+from kolm.trust import Policy, TrustStore
 from kolm.verify import AuditReport, Check
 from kolm.visible import printable
 
 Group = Literal["recomputed", "replayed or replayable", "signed only", "absent"]
 
 MEANINGS: dict[Group, str] = {
-    "recomputed": "Follows from the bytes at hand. Nobody has to be believed.",
+    "recomputed": "Follows from the bytes at hand, but for what a line itself calls the signer's word.",
     "replayed or replayable": "Follows from what the models say when they are asked again.",
     "signed only": "The word of whoever holds the signing key.",
     "absent": "Nothing at hand shows it, or what was shown is wrong.",
@@ -44,7 +46,22 @@ class Claim:
     code: str | None = None
 
 
-def audit_page(audit: AuditReport, *, at: datetime | None = None) -> str:
+@dataclass(frozen=True)
+class Asked:
+    """What an audit was made of, and whose word counted: the page says it, so that it can be made again."""
+
+    artifact: str
+    """Where the artifact was taken from: a file, or a CID and a registry."""
+    receipt: str
+    trust: TrustStore
+    cid: str | None = None
+    """Of the file's bytes, also where they are no container."""
+    proof: str | None = None
+    checkpoint: str | None = None
+    base: str | None = None
+
+
+def audit_page(audit: AuditReport, asked: Asked, *, at: datetime | None = None) -> str:
     """Lay out the page; `at` is when the audit was made, now unless given."""
     style = environment().get_template("style.css.j2").render(slices=0, kinds={})
     moment = (at or datetime.now(UTC)).astimezone(UTC)
@@ -54,27 +71,85 @@ def audit_page(audit: AuditReport, *, at: datetime | None = None) -> str:
         .get_template("audit.html.j2")
         .render(
             audit=audit,
-            at=f"{moment:%Y-%m-%d %H:%M} UTC",
+            asked={name: _shown(getattr(asked, name)) for name in _NAMED},
+            cid=asked.cid,
             named=printable(audit.compile.name) if audit.compile else "An artifact",
+            keys=[(keyid, _key(keyid, asked.trust)) for keyid in audit.keys],
+            trusted=_trusted(asked.trust),
+            policy=policy_words(asked.trust.policy),
+            failure=_shown(audit.failure.detail if audit.failure else None),
+            hint=_shown(audit.failure.hint if audit.failure else None),
+            unmade=[(c, printable(c.detail)) for c in audit.checks if c.status == "skipped"],
+            made=f"{moment:%Y-%m-%d %H:%M} UTC with kolm {__version__}",
             groups=[(group, [c for c in claims if c.group == group]) for group in get_args(Group)],
             meanings=MEANINGS,
             not_said=NOT_SAID,
-            checks=[(check, printable(check.detail), printable(check.hint)) for check in audit.checks],
+            checks=[(c, _group(c, audit), printable(c.detail), printable(c.hint)) for c in audit.checks],
             style=style,
             style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         )
     )
 
 
+_NAMED = ("artifact", "receipt", "proof", "checkpoint", "base")
+
+
+def policy_words(policy: Policy) -> str:
+    """Say what a trust directory asks for beyond true statements, defaults included."""
+    age, share = policy.log_max_age_days, policy.replay_mismatch
+    return "; ".join(
+        (
+            "the gate must say PASS" if policy.require_pass else "any verdict of the gate will do",
+            "a log proof is required" if policy.require_log else "no log proof is required",
+            "its checkpoint may have any age"
+            if age is None
+            else f"its checkpoint is at most {age:g} days old",
+            "every replayed output must match" if not share else f"on another machine {share:.0%} may differ",
+        )
+    )
+
+
+def _shown(text: str | None) -> str:
+    return printable(text or "")
+
+
+def _key(keyid: str, trust: TrustStore) -> str:
+    """Say whose key it is and for how long it counts, as the trust directory has it."""
+    key = trust.keys.get(keyid)
+    if key is None:
+        return ""
+    window = ((word, at) for word, at in (("from", key.from_), ("until", key.until)) if at is not None)
+    return printable(
+        ", ".join(
+            [
+                f"trusted as {key.label or 'a key without a label'}",
+                *(f"{w} {at:%Y-%m-%d %H:%M} UTC" for w, at in window),
+            ]
+        )
+    )
+
+
+def _trusted(trust: TrustStore) -> str:
+    """Say which trust directory counted, and what is in it."""
+    log = f"log {trust.log.name}" if trust.log else "no log"
+    keys, revoked = count(len(trust.keys)), count(len(trust.revocations))
+    return printable(f"{trust.dir or 'keys given'}: keys {keys}, revocations {revoked}, {log}")
+
+
 def _claims(audit: AuditReport) -> Iterator[Claim]:
     for check in audit.checks:
-        detail = printable(check.detail)
-        yield Claim(_group(check), check.title, detail, check.number, check.code)
+        group, detail = _group(check, audit), printable(check.detail)
+        if group == "absent" and check.evidence == "signed only":
+            detail = f"{detail}; the word of nobody who is trusted"
+        yield Claim(group, check.title, detail, check.number, check.code)
     if audit.compile is not None:
         yield from _signed(audit.compile)
 
 
-def _group(check: Check) -> Group:
+def _group(check: Check, audit: AuditReport) -> Group:
+    """Say where a claim stands; the word of a signer whom nobody trusts is worth nothing."""
+    if check.evidence == "signed only" and audit.compile is None:
+        return "absent"
     if check.evidence == "replayed" or (check.id == "replay" and check.evidence == "signed only"):
         return "replayed or replayable"
     return check.evidence

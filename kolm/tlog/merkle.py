@@ -87,8 +87,10 @@ def check_consistency(
         else:
             new = node_hash(new, sibling)
         place, last = place >> 1, last >> 1
-    if last != 0 or old != old_root or new != new_root:
-        raise _not_consistent("the proof leads to other roots")
+    if last != 0 or new != new_root:
+        raise _not_consistent("the proof does not lead to the later root")
+    if old != old_root:
+        raise _not_consistent("it was rewritten: the later tree does not begin with the earlier one")
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
@@ -151,4 +153,6 @@ def _not_included(reason: str) -> VerificationError:
 
 
 def _not_consistent(reason: str) -> VerificationError:
-    return VerificationError(f"the log was rewritten: {reason}", check="E_LOG_CONSISTENCY", hint=_HINT)
+    return VerificationError(
+        f"the log is not shown to have only grown: {reason}", check="E_LOG_CONSISTENCY", hint=_HINT
+    )

@@ -81,7 +81,8 @@ class TileReader:
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch = fetch
         self._size = size
-        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        self._tiles: dict[tuple[int, int], list[list[bytes]]] = {}
+        """Of each tile its hashes, then those of the complete subtrees over them, row by row."""
 
     def __call__(self, height: int, index: int) -> bytes:
         """Return the hash over leaves index * 2^height up to (index + 1) * 2^height.
@@ -89,19 +90,21 @@ class TileReader:
         Raises ArtifactError (E_LOG_TILE), and whatever fetching raises.
         """
         level, inside = divmod(height, HEIGHT)
-        first = index << inside
-        hashes = self._tile(level, first // WIDTH)[first % WIDTH : first % WIDTH + (1 << inside)]
-        if len(hashes) != 1 << inside:
-            raise _malformed(tile_path(level, first // WIDTH), "the log is too small for this subtree")
-        while len(hashes) > 1:
-            hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
-        return hashes[0]
+        tile, at = divmod(index, WIDTH >> inside)
+        row = self._tile(level, tile)[inside]
+        if at >= len(row):
+            raise _malformed(tile_path(level, tile), "the log is too small for this subtree")
+        return row[at]
 
-    def _tile(self, level: int, index: int) -> list[bytes]:
+    def _tile(self, level: int, index: int) -> list[list[bytes]]:
         if (level, index) not in self._tiles:
             width = tile_width(level, index, self._size)
             data, held, path = fetch_tile(self._fetch, level, index, width)
-            self._tiles[level, index] = split_hashes(data, width=held, path=path)[:width]
+            rows = [split_hashes(data, width=held, path=path)[:width]]
+            for _ in range(HEIGHT - 1):
+                last = rows[-1]
+                rows.append([node_hash(last[i], last[i + 1]) for i in range(0, len(last) - 1, 2)])
+            self._tiles[level, index] = rows
         return self._tiles[level, index]
 
 

@@ -8,13 +8,15 @@ prerequisite did not hold is skipped, so the first failure is the reason and the
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kolm.container import Container
 from kolm.errors import CheckedError, DataError, EvalError, KolmError, SpecError, StorageError, TrainError
 from kolm.trust import TrustStore
-from kolm.verify import bundle, inputs, log, model, replay, scores
+from kolm.verify import bundle, inputs, log, model, replay, scores, training
 from kolm.verify.case import Case, Finding
 from kolm.verify.replayer import ROWS, Replay, Replayed, Replayer, Said
 from kolm.verify.report import AuditReport, Check, Evidence, Status
@@ -62,7 +64,7 @@ CHECKS = (
     Step(11, "adapter", "the adapter holds exactly what was trained", model.adapter, (2,)),
     Step(12, "frozen", "what was frozen did not change", model.frozen, (2,)),
     Step(13, "base", "the base is the one named", inputs.base, (2,)),
-    Step(14, "training-log", "the training log commits to these inputs", inputs.training_log, (2,)),
+    Step(14, "training-log", "the training log commits to these inputs", training.training_log, (2,)),
     Step(15, "holdout", "no eval picture was trained on", scores.holdout, (2,)),
     Step(16, "scores", "scores, K and verdict follow from the outputs", scores.scores, (2, 4, 7)),
     Step(17, "policy", "the auditor's policy is met", scores.policy, (7,)),
@@ -87,7 +89,7 @@ _CODES: tuple[tuple[type[KolmError], str], ...] = (
 
 
 def verify_bundle(
-    artifact: Path,
+    artifact: Path | Future[Container],
     receipt: bytes | None,
     trust: TrustStore,
     *,
@@ -101,6 +103,7 @@ def verify_bundle(
 ) -> AuditReport:
     """Run every check over an artifact and its receipt; a bad bundle gives a report, never an exception.
 
+    `artifact` is a file, or one that `Container.begin` is reading already.
     `proof` is the text that shows the receipt in the log, `seen` the checkpoint of that log seen last.
     With `stop_at_first` the checks after a failed one are skipped: nothing is computed for strangers.
     Only `replay`, which asks the models again, can fail for want of something here: then it raises

@@ -1,17 +1,20 @@
 """What an audit has in hand: the inputs, and what earlier checks have established from them."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from kolm.artifact import Artifact
+from kolm.container import Container
 from kolm.dataset import SetDocument, parse_set
 from kolm.dsse import Opened
-from kolm.errors import ArtifactError, DataError, VerificationError
+from kolm.errors import ArtifactError, DataError, SpecError, VerificationError
 from kolm.pack import EvalPack, pack_from_members
 from kolm.predicates import CompilePredicate
 from kolm.receipt import Receipt
+from kolm.spec import CompileSpec, parse_spec
 from kolm.statements import COMPILE, STAGE_TYPES, StagePredicate, Statement
 from kolm.trust import TrustStore
 from kolm.verify.replayer import Replay, Replayed
@@ -32,7 +35,8 @@ class Finding:
 class Case:
     """One audit; the attributes after the inputs are set by the check that establishes them."""
 
-    source: Path
+    source: Path | Future[Container]
+    """The artifact's file, or its container while that is still being read."""
     receipt_bytes: bytes | None
     trust: TrustStore
     expected_cid: str | None
@@ -65,6 +69,14 @@ class Case:
             return pack_from_members(self.artifact.read)
         except DataError as err:
             raise ArtifactError(f"eval pack: {err.message}", check="E_EVAL_PACK", hint=err.hint) from err
+
+    @cached_property
+    def spec(self) -> CompileSpec:
+        """The spec inside the artifact. Raises ArtifactError (E_SPEC_PARSE)."""
+        try:
+            return parse_spec(self.artifact.read("spec.yaml"), path=Path("spec.yaml")).spec
+        except SpecError as err:
+            raise ArtifactError(err.message, check="E_SPEC_PARSE", hint=err.hint) from err
 
     @cached_property
     def train_set(self) -> SetDocument:

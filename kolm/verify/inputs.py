@@ -1,4 +1,4 @@
-"""Checks 9, 13 and 14: the spec and its lock, the base, and the training log that commits to them."""
+"""Checks 9 and 13: the spec and its lock, and the base."""
 
 import json
 import re
@@ -9,14 +9,12 @@ from typing import Any
 
 from kolm.canonical import canonical_json
 from kolm.cid import sha256_hex_of_file
-from kolm.errors import ArtifactError, SpecError
 from kolm.files import read_bytes
 from kolm.lock import LockedChoices
 from kolm.modules import Buffer, ModuleManifest, Parameter
 from kolm.receipt import data_counts
-from kolm.spec import CompileSpec, VLMTrainConfig, parse_spec
+from kolm.spec import VLMTrainConfig
 from kolm.tensors import read_header, read_tensors
-from kolm.trainlog import TrainLog, base_digest, effective_seed, read_log
 from kolm.verify.case import Case, Finding, require
 
 _SAME_IN_RECEIPT = (
@@ -47,7 +45,7 @@ def _resolves(asked: str | None, commit: str | None) -> bool:
 def spec(case: Case) -> Finding:
     """(9) The lock resolves this spec, and the receipt repeats what the lock says."""
     manifest, lock = case.artifact.manifest, case.artifact.lock
-    asked = _parsed(case)
+    asked = case.spec
     _locked(lock.base == manifest.base, "base")
     _locked((asked.name, asked.task) == (manifest.name, manifest.task), "name and task")
     _locked(asked.base.model == manifest.base.model, "base.model")
@@ -65,6 +63,8 @@ def spec(case: Case) -> Finding:
     _locked(pixels == (asked.processor.min_pixels, asked.processor.max_pixels), "processor")
     metrics = {name: asked.eval.metric.get(name, part.metric) for name, part in case.pack.slices.items()}
     _locked(metrics == lock.metrics, "eval.metric")
+    held_out = asked.data.validation is not None or asked.data.split is not None
+    _locked(held_out is bool(case.train_set.validation), "data.validation")
     _check_choices(asked.train, lock.resolved)
     _check_receipt(case)
     return Finding(f"{len(settings)} training settings and the gate's thresholds")
@@ -93,21 +93,16 @@ def _check_receipt(case: Case) -> None:
     _locked(seen.get("versions") == lock.versions, "the receipt's versions")
     _locked((seen.get("device") == "cpu") is (lock.resolved.device == "cpu"), "the receipt's device")
     _locked(seen.get("image_backend") == lock.processor.backend, "the receipt's image_backend")
-    batch = compiled.evaluation.batch if compiled.evaluation else lock.generation.batch
-    _locked(batch == lock.generation.batch, "the receipt's evaluation.batch")
+    if asked := compiled.evaluation:
+        _locked(asked.batch == lock.generation.batch, "the receipt's evaluation.batch")
+        compared = range(1, 2 * len(compiled.timings.rows) + 1) if asked.batch > 1 else (0,)
+        _locked(asked.compared in compared, "the receipt's evaluation.compared")
     counts = compiled.data.model_dump(exclude={"text_overlaps", "near_duplicates"})
     _locked(counts == data_counts(case.artifact), "the receipt's data counts")
     used, dropped = compiled.train.train_examples, compiled.train.dropped_examples
     _locked(used >= 1 and used + dropped == counts["train"], "the receipt's train_examples")
     _locked(not dropped or lock.config["on_overlong"] == "drop", "the receipt's dropped_examples")
     _locked(compiled.train.truncated_examples <= used, "the receipt's truncated_examples")
-
-
-def _parsed(case: Case) -> CompileSpec:
-    try:
-        return parse_spec(case.artifact.read("spec.yaml"), path=Path("spec.yaml")).spec
-    except SpecError as err:
-        raise ArtifactError(err.message, check="E_SPEC_PARSE", hint=err.hint) from err
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -153,27 +148,30 @@ def base(case: Case) -> Finding:
         same = _digest(held) == file.sha256
         _is_base(same, f"{file.path} is not the file that was compiled from")
         _is_base(held.stat().st_size == file.bytes, f"{file.path} has not {file.bytes} bytes")
-    _check_sight(case.base_dir, listed)
+    _check_config(case.base_dir, listed)
     for path, group in by_file.items():
         _check_identical(case.base_dir / path, group)
     unused = _unused(case.base_dir, case)
-    believed = sum(tensor.base.relation not in (*_VERBATIM, "absent") for tensor in tensors)
+    believed = sum(t.base.relation not in _VERBATIM and t.before is not None for t in listed.parameters)
     other = f" and {believed} others not compared" if believed else ""
     return Finding(
         f"{len(paths)} files, {count} identical parameters{other}, {unused} tensors of the base unused"
     )
 
 
-def _check_sight(directory: Path, listed: ModuleManifest) -> None:
-    """A base whose config.json describes a vision tower is not text-only, whatever the manifest lists."""
-    if listed.sees_images:
-        return
+def _check_config(directory: Path, listed: ModuleManifest) -> None:
+    """The base is of the type that the manifest names, and text-only if that lists no part that sees.
+
+    A base whose config.json describes a vision tower is not text-only, whatever the manifest says.
+    """
     try:
         config = json.loads(read_bytes(directory / "config.json", what="the base's config"))
     except (ValueError, RecursionError):
         config = None
     _is_base(isinstance(config, dict), "its config.json is not a JSON object")
-    towers = [key for key in _keys(config) if "vision" in key or "visual" in key]
+    kind = str(config.get("model_type"))
+    _is_base(kind == listed.model_type, f"config.json says {kind}, modules.json {listed.model_type}")
+    towers = [] if listed.sees_images else [k for k in _keys(config) if "vision" in k or "visual" in k]
     _is_base(not towers, f"config.json has {', '.join(towers)}, modules.json no such part")
 
 
@@ -214,49 +212,3 @@ def _is_base(holds: bool, message: str) -> None:
     require(
         holds, message, check="E_BASE_MISMATCH", hint="Give --base the directory of the pinned base model."
     )
-
-
-def training_log(case: Case) -> Finding:
-    """(14) The step log is an unbroken chain that commits to these inputs and this seed."""
-    artifact = case.artifact
-    log = read_log(artifact.read("train/log.jsonl"))
-    seed, root = artifact.lock.seed, artifact.container.sha256("train/set.json")
-    derived = effective_seed(seed.spec, root=root)
-    _logged(seed.effective == derived, "the effective seed does not follow from seed and training set")
-    expected = {
-        "spec": artifact.container.sha256("spec.yaml"),
-        "lock": artifact.container.sha256("spec.lock.json"),
-        "set": root,
-        "pack": case.pack.digest,
-        "base": base_digest([file.model_dump() for file in artifact.manifest.base.files]),
-        "seed": derived,
-    }
-    stated = log.commitment.model_dump()
-    wrong = next((member for member, value in expected.items() if stated[member] != value), None)
-    _logged(wrong is None, f"it commits to another {wrong}")
-    known = {row.id for row in case.train_set.rows}
-    _logged(bool(case.train_set.validation) or not log.validations, "it validates on rows that are not there")
-    fed = {row for step in log.steps for row in step.rows}
-    _logged(fed <= known, "it trains on rows that the training set does not hold")
-    _logged(bool(log.steps), "it holds no step")
-    if case.linked:
-        _check_told(case, log, fed=len(fed))
-    return Finding(f"{len(log.steps)} steps, head {log.head[:12]}; losses and batch digests signed only")
-
-
-def _check_told(case: Case, log: TrainLog, *, fed: int) -> None:
-    """The receipt tells of the steps that were logged, and the kept weights follow from them."""
-    block, lock = case.compile.train, case.artifact.lock
-    counted = {block.steps, len(case.compile.timings.steps_ns)}
-    _logged(counted == {len(log.steps)}, "the receipt counts or times other steps")
-    _logged(fed <= block.train_examples, "it trains on more rows than the receipt counts")
-    checkpoint, step = log.kept(lock.config.get("keep"))
-    _logged(
-        (block.checkpoint, block.best_step) == (checkpoint, step),
-        f"it gives checkpoint {checkpoint} of step {step}, not the receipt's",
-    )
-    _logged(lock.resolved.keep == checkpoint, f"it gives checkpoint {checkpoint}, not the lock's")
-
-
-def _logged(holds: bool, message: str) -> None:
-    require(holds, f"train/log.jsonl: {message}", check="E_TRAINLOG")

@@ -37,8 +37,16 @@ def log(case: Case) -> Finding:
     found = _held(case, case.proof, key)
     _check_age(case, found.checkpoint)
     if case.seen is not None:
-        _check_progress(found.checkpoint, seen=Checkpoint.open(case.seen, key))
+        _check_progress(found.checkpoint, seen=_last_seen(case.seen, key))
     return Finding(f"entry {found.index} of {found.checkpoint.size} in {found.checkpoint.origin}")
+
+
+def _last_seen(note: bytes, key: NoteKey) -> Checkpoint:
+    """Read the checkpoint that the auditor kept; what is wrong with it is not the proof's fault."""
+    try:
+        return Checkpoint.open(note, key)
+    except CheckedError as err:
+        raise type(err)(f"the checkpoint seen last: {err.message}", check=err.check, hint=err.hint) from err
 
 
 def log_index(case: Case) -> int | None:

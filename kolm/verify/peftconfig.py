@@ -16,20 +16,23 @@ from kolm.verify.case import require
 
 NAME = "adapter/adapter_config.json"
 
-_NEUTRAL: tuple[Any, ...] = (None, False, "", [], {})
-"""Values by which a setting says that it is not used."""
+_NEUTRAL: tuple[Any, ...] = (None, False)
+"""Values by which a setting that no rule names says that it is not used. An empty object is none of them: of
+`"kasa_config": {}` PEFT makes the defaults of a variant, and cuts the base's frozen weights down."""
 
 _OFF: dict[str, Any] = {
     "alpha_pattern": {},
+    "loftq_config": {},
     "rank_pattern": {},
-    "exclude_modules": None,
-    "fan_in_fan_out": False,
-    "layer_replication": None,
-    "layers_to_transform": None,
-    "lora_bias": False,
-    "megatron_config": None,
-    "task_type": None,
-    "trainable_token_indices": None,
+    **dict.fromkeys(("ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_qalora"), False),
+    **dict.fromkeys(
+        (
+            *("alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "exclude_modules"),
+            *("kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config"),
+            *("megatron_config", "monteclora_config", "task_type", "trainable_token_indices", "use_bdlora"),
+            "velora_config",
+        )
+    ),
 }
 """Settings that change what is computed, each with the only value it may have."""
 
@@ -125,10 +128,10 @@ def _check_mapping(mapping: Any) -> None:
     if mapping is None:
         return
     known = isinstance(mapping, dict) and mapping.keys() == {"base_model_class", "parent_library"}
-    library = mapping["parent_library"] if known else None
+    library, name = (mapping["parent_library"], mapping["base_model_class"]) if known else (None, None)
     fine = isinstance(library, str) and _LIBRARY.fullmatch(library) is not None
     _fits(
-        fine and str(mapping["base_model_class"]).isidentifier(),
+        fine and isinstance(name, str) and name.isidentifier(),
         "auto_mapping is not a class of transformers",
     )
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from kolm.canonical import canonical_json
 from kolm.errors import VerificationError
-from kolm.leaks import exact_overlaps, shared_groups
+from kolm.overlaps import exact_overlaps, shared_groups
 from kolm.schema import instant
 from kolm.scorecard import score_artifact
 from kolm.verify.case import Case, Finding, require
@@ -71,7 +71,7 @@ def scores(case: Case) -> Finding:
     low, high = stated.interval or (None, None)
     return Finding(
         f"K {stated.value} [{low}, {high}], verdict {stated.gate.verdict}; "
-        "L from signed timings, attempts signed only"
+        "outputs, timings, attempts and near duplicates signed only"
     )
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kolm.report.audit import audit_page
+from kolm.report.audit import Asked, audit_page
 from kolm.trust import TrustStore
 from kolm.verify import verify_bundle
 from tests.bundles import make_bundle
 from tests.chromium import Page, chromium
+from tests.conftest import program
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,9 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     bundle = make_bundle(folder, rows=2, name="w" * 60)
     trust = bundle.trust if request.param == "trusted" else TrustStore.of()
     path = folder / "audit.html"
-    path.write_text(audit_page(verify_bundle(bundle.artifact_path, bundle.receipt, trust)), encoding="utf-8")
+    audit = verify_bundle(bundle.artifact_path, bundle.receipt, trust)
+    asked = Asked(f"{'long-folder/' * 20}x.kolm", "y.receipt.json", trust, cid=bundle.cid, base="b" * 200)
+    path.write_text(audit_page(audit, asked), encoding="utf-8")
     return path
 
 
@@ -47,6 +50,8 @@ def test_the_page_is_printed_whole(browser: Page, page: Path):
     browser.open(page, width=1280)
     printed = page.with_suffix(".pdf")
     printed.write_bytes(browser.pdf())
-    text = subprocess.run(["pdftotext", "-layout", printed, "-"], capture_output=True, check=True).stdout
+    text = subprocess.run(
+        [program("pdftotext"), "-layout", printed, "-"], capture_output=True, check=True
+    ).stdout
     for word in (b"Recomputed", b"Replayed or replayable", b"Signed only", b"Absent", b"19. the registry"):
         assert word in text

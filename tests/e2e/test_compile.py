@@ -142,7 +142,11 @@ def test_nothing_of_this_machine_is_in_the_artifact(qwen: Compiled):
 
 def test_a_compile_counts_earlier_evaluations_of_the_same_pack(qwen: Compiled, tmp_path: Path):
     before = statement(qwen.receipt, "urn:kolm:compile:v1")["k_score"]["attempts"]
+    (tmp_path / "out").mkdir()
+    proof = tmp_path / "out/digits.proof"
+    proof.write_text("that the receipt of an earlier compile is in a log")
     result = kolm("compile", qwen.spec, "--out", tmp_path / "out", "--json")
+    assert not proof.exists()
     assert json.loads(result.stdout)["k_score"]["attempts"] > before
 
 

@@ -24,6 +24,6 @@ def test_the_demo_prints_its_figures(demo: Demo):
 
 def test_what_came_back_from_the_registry_is_what_was_compiled(demo: Demo):
     made, pulled = demo.root / "demo/out", demo.root / "demo/pulled"
-    for name in ("digits.kolm", "digits.receipt.json", "digits.modules.json"):
+    for name in ("digits.kolm", "digits.receipt.json", "digits.modules.json", "digits.proof"):
         assert (pulled / name).read_bytes() == (made / name).read_bytes()
     assert f"VERIFIED {cid_of((made / 'digits.kolm').read_bytes())}" in demo.output

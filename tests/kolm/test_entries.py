@@ -8,7 +8,7 @@ import pytest
 
 from kolm.cid import cid_of
 from kolm.entries import ReceiptEntry, RevocationEntry, parse_entry, receipt_entry, revocation_entry
-from kolm.errors import ArtifactError
+from kolm.errors import ArtifactError, CheckedError
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.note import NoteKey
 from kolm.tlog.proof import LogProof
@@ -24,6 +24,19 @@ def test_the_vectors_are_a_log():
     proof = LogProof.parse(VECTORS["proof"].encode())
     assert proof.index == VECTORS["index"]
     assert proof.check(entries[proof.index], key).size == len(entries)
+
+
+def test_the_example_of_the_page_is_the_vector():
+    page = (FORMATS / "log.md").read_text(encoding="utf-8")
+    assert f"```\n{VECTORS['proof']}```" in page
+
+
+@pytest.mark.parametrize("vector", VECTORS["invalid_proofs"], ids=lambda vector: vector["defect"])
+def test_what_proves_nothing(vector: dict[str, Any]):
+    entry, key = VECTORS["entries"][VECTORS["index"]].encode(), NoteKey.parse(VECTORS["vkey"])
+    with pytest.raises(CheckedError) as caught:
+        LogProof.parse(vector["proof"].encode()).check(entry, key)
+    assert caught.value.check == vector["check"]
 
 
 def test_entries_are_read_as_they_are_written():

@@ -1,4 +1,6 @@
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +10,9 @@ from hypothesis import strategies as st
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import cid_of, sha256_hex
 from kolm.dsse import sign_envelope
+from kolm.entries import parse_entry
 from kolm.errors import CheckedError
-from kolm.keys import PrivateKey
+from kolm.keys import PrivateKey, PublicKey
 from kolm.revocation import PAYLOAD_TYPE, open_revocation, sign_revocation
 from kolm.trust import Revocation, TrustedKey, TrustStore
 
@@ -18,6 +21,11 @@ CID = cid_of(b"an artifact")
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 TRUST = TrustStore.of(KEY.public, OTHER.public)
 HONEST = {"kind": "kolm-revocation/1", "keyid": KEY.key_id, "reason": "lost", "at": "2026-05-01T00:00:00Z"}
+
+VECTORS = json.loads(
+    (Path(__file__).parents[2] / "specs/formats/vectors/log.json").read_text(encoding="utf-8")
+)["revocations"]
+VECTOR_TRUST = TrustStore.of(*map(PublicKey.from_pem, VECTORS["trusted"]))
 
 
 def nobody(cid: str) -> set[str]:
@@ -76,6 +84,7 @@ def test_a_key_that_no_longer_counts_may_still_revoke():
         ("two subjects", HONEST | {"artifact": CID}, "E_SCHEMA"),
         ("a member too many", HONEST | {"until": None}, "E_SCHEMA"),
         ("no reason", HONEST | {"reason": ""}, "E_SCHEMA"),
+        ("no reason but space", HONEST | {"reason": " \t\n"}, "E_SCHEMA"),
         ("a long reason", HONEST | {"reason": "x" * 1001}, "E_SCHEMA"),
         ("a day that is none", HONEST | {"at": "2026-02-30T00:00:00Z"}, "E_SCHEMA"),
         ("a short key id", HONEST | {"keyid": "00"}, "E_SCHEMA"),
@@ -97,6 +106,26 @@ def test_a_revocation_has_its_own_type_and_one_spelling():
     other = parse_canonical(sign_revocation(KEY, "stolen", at=AT), what="envelope")
     assert check_of(canonical_json(envelope | {"payload": other["payload"]})) == "E_SIG_INVALID"
     assert check_of(canonical_json(envelope | {"signatures": []})) == "E_SIG_MISSING"
+
+
+def vector_signers(cid: str) -> set[str]:
+    return set(VECTORS["signers"].get(cid, []))
+
+
+def test_the_vectors_are_accepted_and_stand_in_the_log_of_the_vectors(format_vectors: Path):
+    entries = json.loads((format_vectors / "log.json").read_bytes())["entries"]
+    for vector in VECTORS["valid"]:
+        found = open_revocation(vector["envelope"].encode(), VECTOR_TRUST, signers=vector_signers)
+        entry = parse_entry(entries[vector["entry"]].encode())
+        assert found.subject == vector["subject"]
+        assert (entry.statement, *entry.revokes.model_dump().values()) == (found.sha256, found.subject)
+
+
+@pytest.mark.parametrize("vector", VECTORS["invalid"], ids=lambda vector: vector["defect"])
+def test_the_invalid_vectors_are_refused(vector: dict[str, str]):
+    with pytest.raises(CheckedError) as caught:
+        open_revocation(vector["envelope"].encode(), VECTOR_TRUST, signers=vector_signers)
+    assert caught.value.check == vector["check"]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))

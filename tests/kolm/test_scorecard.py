@@ -125,9 +125,10 @@ def test_rows_of_one_group_are_drawn_together_where_the_pack_says_so(bundle: Bun
 
 
 def of_two_pictures(pack: EvalPack) -> EvalPack:
-    """A hundred rows about two pictures."""
-    rows = tuple(replace(row, images=pack.rows[n % 2].images) for n, row in enumerate(pack.rows))
-    return replace(pack, rows=rows)
+    """A hundred questions about two pictures."""
+    shown = [pack.rows[n % 2].images for n in range(len(pack.rows))]
+    rows = [replace(row, images=shown[n], prompt=f"{row.prompt} ({n})") for n, row in enumerate(pack.rows)]
+    return replace(pack, rows=tuple(rows))
 
 
 def of_two_pictures_encoded_again(pack: EvalPack) -> EvalPack:
@@ -137,7 +138,7 @@ def of_two_pictures_encoded_again(pack: EvalPack) -> EvalPack:
         file, note = io.BytesIO(), PngInfo()
         note.add_text("copy", str(n))
         pack.image(pack.rows[n % 2].images[0]).save(file, "PNG", pnginfo=note)
-        rows.append(replace(row, images=(gallery.add(file.getvalue()),)))
+        rows.append(replace(row, images=(gallery.add(file.getvalue()),), prompt=f"{row.prompt} ({n})"))
     assert len({row.images for row in rows}) == len(rows)
     return replace(pack, rows=tuple(rows), gallery=gallery)
 

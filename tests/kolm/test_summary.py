@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
+from in_toto_attestation.predicates.vsa.v1.vsa_pb2 import VerificationSummary
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import cid_of, digest_of, sha256_hex
@@ -50,6 +52,21 @@ def test_a_summary_names_artifact_receipt_result_and_level(bundle: Bundle, repor
     assert predicate["inputAttestations"][0]["uri"].endswith(cid_of(bundle.receipt))
     assert predicate["verificationResult"] == "PASSED"
     assert predicate["verifiedLevels"] == ["SLSA_BUILD_LEVEL_1", "KOLM_GATE_INCONCLUSIVE"]
+
+
+def test_a_summary_keeps_the_rules_of_its_specification(report: AuditReport) -> None:
+    """SLSA 1.1, Verification Summary Attestation: Fields, SlsaResult."""
+    predicate = json.loads(payload_of(verification_summary(report, KEY, verifier=VERIFIER)))["predicate"]
+    levels = predicate["verifiedLevels"]
+    assert [level for level in levels if level.startswith("SLSA_")] == ["SLSA_BUILD_LEVEL_1"]
+    assert predicate["slsaVersion"] == "1.1"  # the first with `verifier.version`
+    assert all(each["digest"] for each in predicate["inputAttestations"])
+    # The protobuf of in-toto has one text for `verifiedLevels`, where the specification has a list of them.
+    read = json_format.ParseDict(
+        predicate | {"verifiedLevels": levels[0]}, VerificationSummary(), ignore_unknown_fields=True
+    )
+    assert (read.verifier.id, read.policy.uri) == (VERIFIER, "urn:kolm:policy:v1")
+    assert read.input_attestations[0].digest == predicate["inputAttestations"][0]["digest"]
 
 
 def test_the_policy_is_named_by_its_digest(report: AuditReport) -> None:

@@ -77,7 +77,11 @@ def test_a_revoked_key_is_not_trusted_again(tmp_path):
     assert not (tmp_path / "keys").exists()
 
 
-@pytest.mark.parametrize(("keyid", "reason"), [("abc", "x"), (ID.upper(), "x"), (ID + "\n", "x"), (ID, "  ")])
+@pytest.mark.parametrize(
+    ("keyid", "reason"),
+    [("abc", "x"), (ID.upper(), "x"), (ID + "\n", "x"), (ID, "  ")],
+    ids=["short", "upper case", "with a line break", "no reason"],
+)
 def test_a_revocation_names_a_key_and_a_reason(tmp_path, keyid, reason):
     with pytest.raises(SigningError):
         revoke(tmp_path, keyid, reason)
@@ -124,6 +128,13 @@ def test_a_weak_key_cannot_be_trusted(tmp_path):
     with pytest.raises(VerificationError) as caught:
         TrustStore.open(tmp_path)
     assert caught.value.check == "E_KEY_WEAK"
+    assert ID in caught.value.message
+
+
+def test_the_next_step_names_the_directory_that_was_asked(tmp_path):
+    with pytest.raises(VerificationError) as caught:
+        TrustStore.open(tmp_path).key(ID)
+    assert f"kolm key trust KEY.pem --dir {tmp_path}" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -190,11 +201,25 @@ def test_the_policy_says_what_the_log_must_show(tmp_path):
         "a: [",
         "require_pass: true\nrequire_pass: false",
         "\x00",
+        "[]",
+        "false",
+        "0",
+        "''",
+        "---\nrequire_pass: true\n---\nrequire_log: true\n",
     ],
 )
 def test_a_policy_that_cannot_be_understood_is_not_ignored(tmp_path, text):
     (tmp_path / "policy.yaml").write_text(text)
-    with pytest.raises(SpecError, match=r"policy\.yaml"):
+    with pytest.raises(SpecError, match=r"policy\.yaml") as caught:
+        TrustStore.open(tmp_path)
+    assert "\n" not in caught.value.message
+    assert "require_log" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["policy.yaml", "revoked.json", "log.vkey", "keys"])
+def test_a_link_that_leads_nowhere_is_not_an_absent_file(tmp_path, name):
+    (tmp_path / name).symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StorageError, match="no such file"):
         TrustStore.open(tmp_path)
 
 

@@ -191,3 +191,11 @@ def test_a_revoked_artifact_counts_for_nothing_whenever_it_was_logged(
 ) -> None:
     revoked = replace(trust, revocations={bundle.cid: Revocation(NOW, "wrong labels", SIZE)})
     assert failed(audit(bundle, revoked, log.proof(MIDDLE))) == (17, "E_REVOKED")
+
+
+def test_a_checkpoint_of_the_auditor_s_that_cannot_be_read_is_told_from_the_proof(
+    bundle: Bundle, trust: TrustStore, log: Log
+) -> None:
+    report = audit(bundle, trust, log.proof(MIDDLE), seen=b"nothing")
+    assert failed(report) == (19, "E_NOTE_SYNTAX")
+    assert report.checks[18].detail.startswith("the checkpoint seen last: not a signed note")

@@ -14,11 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import Result
+from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from kolm.cli import app
 from kolm.trust import trust_key
 from tests.bundles import Bundle, make_bundle
+from tests.registry.conftest import serving
+from tests.registry.offers import make_offer
 
 KOLM = [sys.executable, "-m", "kolm"]
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the warning about it is what is tested
@@ -27,6 +30,17 @@ READY = re.compile(r"registry on (http://127\.0\.0\.1:\d+) data (\S+) trust (\S+
 
 def kolm(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_a_push_that_brings_no_proof_says_so(tmp_path: Path):
+    offer, lying = make_offer(tmp_path / "offer"), FastAPI()
+    said = {"cid": offer.cid, "receipt": offer.receipt_cid, "created": True, "verdict": "PASS", "k": 0.9}
+    lying.post("/v1/artifacts")(lambda: said | {"log": {"index": 0, "size": 1}})
+    with serving(lying) as url:
+        answer = kolm("push", offer.artifact, "--receipt", offer.receipt, "--registry", url)
+    assert (answer.exit_code, answer.stdout) == (0, f"{offer.cid}\n"), answer.stderr
+    assert "the registry gave no proof that it logged the receipt" in answer.stderr
+    assert not offer.artifact.with_suffix(".proof").exists()
 
 
 @contextmanager

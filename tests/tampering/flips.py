@@ -1,5 +1,6 @@
 """One flipped bit at a time: what is flipped, what it belongs to, and a publisher who signs it all again."""
 
+import contextlib
 import json
 import re
 import zipfile
@@ -10,14 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from kolm.artifact import MANIFEST, write_artifact
-from kolm.canonical import canonical_json
+from kolm.canonical import canonical_json, parse_canonical, parse_canonical_lines
 from kolm.cid import cid_of, sha256_hex
+from kolm.errors import CheckedError, KolmError
+from kolm.pack import pack_from_members
+from kolm.trainlog import Chain, effective_seed
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, Members
-from tests.tampering.lies import Statements, chain, enveloped, payloads
+from tests.tampering.lies import Statements, build, chain, enveloped, payloads, read
 
 Outcome = tuple[int, str | None] | None
 """Number and code of the first check that failed; None if the flip was believed."""
+
+LOCK, LOG, SET = "spec.lock.json", "train/log.jsonl", "train/set.json"
+COMMITTED = {"spec": "spec.yaml", "lock": LOCK, "set": SET}
+"""Members that the training log commits to by their digests."""
 
 _RECEIPT = re.compile(rb'"(artifact|kind|keyid|payload|payloadType|sig)":"([^"]*)"')
 
@@ -86,7 +94,11 @@ def member_flips(members: Members, *, step: int, pattern: int) -> Iterator[Flip]
 
 @dataclass(frozen=True)
 class Publisher:
-    """Flips a bit of a member and makes everything around it anew: manifest, CID, statements, signatures."""
+    """Flips a bit of a member and makes everything around it anew that follows from it.
+
+    That is the effective seed, the training log with its commitments and hashes, the manifest, the CID, the
+    statements and the signatures. What anybody computes from them is left for the checks to find.
+    """
 
     bundle: Bundle
     path: Path
@@ -94,7 +106,7 @@ class Publisher:
 
     def publish(self, flip: Flip) -> Outcome:
         """Publish the flip and return what an audit says of it."""
-        members: Members = {**self.bundle.members, flip.member: flip.content}
+        members = self.made(flip)
         manifest = self.bundle.facts.artifact.manifest
         write_artifact(
             self.path,
@@ -104,30 +116,79 @@ class Publisher:
             family=manifest.family,
             base=manifest.base.model_dump(),
         )
-        before = self.bundle.members[flip.member]
-        assert isinstance(before, bytes)
-        renamed = {sha256_hex(before): sha256_hex(flip.content), cid_of(before): cid_of(flip.content)}
-        renamed |= self._artifact_names()
-        receipt = self._receipt(renamed)
+        receipt = self._receipt(members)
         base = self.bundle.base_dir
         report = verify_bundle(self.path, receipt, self.bundle.trust, base_dir=base, stop_at_first=True)
         return outcome(report)
 
-    def _artifact_names(self) -> dict[str, str]:
-        """Return old and fresh digests of the artifact and of its manifest."""
-        old, fresh = self.bundle.artifact_path.read_bytes(), self.path.read_bytes()
-        pairs = ((old, fresh), (_manifest(old), _manifest(fresh)))
-        return {name(one): name(other) for one, other in pairs for name in (sha256_hex, cid_of)}
+    def made(self, flip: Flip) -> Members:
+        """Return all members, with the flipped one and those that commit to it."""
+        members: Members = {**self.bundle.members, flip.member: flip.content}
+        lock = _document(read(members, LOCK))
+        if lock is not None:
+            root = sha256_hex(read(members, SET))
+            lock["seed"]["effective"] = effective_seed(lock["seed"]["spec"], root=root)
+            members[LOCK] = canonical_json(lock)
+        members[LOG] = _chained(members, told=flip.member == LOG)
+        return members
 
-    def _receipt(self, renamed: dict[str, str]) -> bytes:
+    def undone(self, flip: Flip) -> bool:
+        """Say whether the flip was of something that is made anew, so that nothing is left of it."""
+        return self.made(flip) == self.bundle.members
+
+    def _receipt(self, members: Members) -> bytes:
         """Return the receipt with other digests throughout, stages chained and everything signed again."""
+        changed = [name for name in members if members[name] != self.bundle.members[name]]
+        pairs = [(read(self.bundle.members, name), read(members, name)) for name in changed]
+        old, fresh = self.bundle.artifact_path.read_bytes(), self.path.read_bytes()
+        pairs += [(old, fresh), (_manifest(old), _manifest(fresh))]
         text = json.dumps(payloads(self.bundle.receipt))
-        for old, fresh in renamed.items():
-            text = text.replace(old, fresh)
+        for one, other in pairs:
+            text = text.replace(sha256_hex(one), sha256_hex(other)).replace(cid_of(one), cid_of(other))
         statements: Statements = json.loads(text)
+        lock = _document(read(members, LOCK))
+        if lock is not None:
+            build(statements)["internalParameters"]["seed"] = lock["seed"]["effective"]
         chain(statements)
         receipt = enveloped(self.bundle, [canonical_json(statement) for statement in statements])
-        return receipt.replace(self.bundle.cid.encode(), cid_of(self.path.read_bytes()).encode())
+        return receipt.replace(self.bundle.cid.encode(), cid_of(fresh).encode())
+
+
+def _document(data: bytes) -> dict[str, Any] | None:
+    """Return a lock that can be read and has a seed; None for one that a flip made unreadable."""
+    try:
+        value = parse_canonical(data, what="lock")
+        effective_seed(value["seed"]["spec"], root="")
+    except (CheckedError, KeyError, TypeError):
+        return None
+    return dict(value)
+
+
+def _chained(members: Members, *, told: bool) -> bytes:
+    """Return the log with its hashes made anew; unless it was `told` otherwise, it commits to the members."""
+    data = read(members, LOG)
+    try:
+        first, *rest = parse_canonical_lines(data, what="log")
+        commitment = first["commitment"] if told else first["commitment"] | _committed(members)
+        log = Chain(commitment)
+        if first.keys() != log.lines[0].keys() or first["kind"] != log.lines[0]["kind"]:
+            return data
+        for line in rest:
+            if "hash" not in line:
+                return data
+            log.append({key: value for key, value in line.items() if key != "hash"})
+    except (CheckedError, KeyError, TypeError, ValueError):
+        return data
+    return log.to_bytes()
+
+
+def _committed(members: Members) -> dict[str, Any]:
+    """Return what the log commits to, as far as the members can be read."""
+    found = {key: sha256_hex(read(members, name)) for key, name in COMMITTED.items()}
+    with contextlib.suppress(KolmError):
+        found["pack"] = pack_from_members(lambda name: read(members, name)).digest
+    lock = _document(read(members, LOCK))
+    return found if lock is None else {**found, "seed": lock["seed"]["effective"]}
 
 
 def _manifest(artifact: bytes) -> bytes:

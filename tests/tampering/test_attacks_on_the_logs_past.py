@@ -78,7 +78,10 @@ def test_attack_59_both_notes_of_a_log_that_takes_something_back_are_kept(
         assert LogReader.open(log.fetch, log.note_key, logs=tmp_path).checkpoint.size == len(log.entries)
     (folder,) = (tmp_path / "evidence").iterdir()
     notes = {path.name: path.read_bytes() for path in folder.iterdir()}
+    proof = notes.pop("growth", b"")
     assert notes == {"seen.checkpoint": log.checkpoint(), "offered.checkpoint": later.checkpoint()}
+    assert proof.startswith(b"old 10\n") == (now == "rewritten")
+    assert proof.endswith(later.checkpoint()) == (now == "rewritten")
 
 
 def test_attack_57_an_entry_that_the_tree_does_not_hold(log: AttackedLog, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from kolm.cid import cid_of
@@ -82,6 +83,20 @@ def test_attack_66_a_redirect_is_not_followed(offer: Offer, tmp_path: Path, targ
     ):
         client.pull(offer.cid, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["cid", "receipt"])
+def test_attack_66_an_upload_that_is_answered_with_another_cid(offer: Offer, part: str) -> None:
+    """Else the proof that is written beside the artifact would be of a receipt that nobody here has."""
+    honest = {"cid": offer.cid, "receipt": offer.receipt_cid, "created": True, "verdict": "PASS", "k": 0.9}
+    lying = FastAPI()
+    lying.post("/v1/artifacts")(lambda: honest | {"log": {"index": 0, "size": 1}, part: SOMEBODY})
+    with (
+        serving(lying) as url,
+        RegistryClient(url) as client,
+        pytest.raises(RegistryError, match="answered an upload with another CID"),
+    ):
+        client.push(offer.artifact, offer.receipt)
 
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "file://127.0.0.1/x", "ftp://127.0.0.1/"])

@@ -1,15 +1,19 @@
 """Every byte of an artifact, its receipt and its log proof counts; and what a dishonest publisher may change.
 
-The second sweep flips a bit inside a member and makes manifest, CID, statements and signatures anew with the
-trusted key. Whatever no check can know is listed with its reason in tests/golden/different_artifacts.json.
+The second sweep flips a bit inside a member and makes seed, training log, manifest, CID, statements and
+signatures anew with the trusted key. Whatever no check can know is listed with its reason in
+tests/golden/different_artifacts.json.
 """
 
+import itertools
 import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -24,6 +28,7 @@ from kolm.verify.case import Case
 from tests.bundles import Bundle, make_bundle
 from tests.logs import TIME, Log
 from tests.tampering.flips import (
+    Flip,
     Outcome,
     Publisher,
     changed_place,
@@ -203,27 +208,28 @@ def _reader(small: Bundle, trust: TrustStore) -> Callable[[bytes], Outcome]:
 
 
 def test_a_publisher_who_flips_nothing_is_believed(small: Bundle, tmp_path: Path) -> None:
-    flip = replace(next(member_flips(small.members, step=1, pattern=1)))
+    publisher = Publisher(small, tmp_path / "made.kolm")
+    flip = next(member_flips(small.members, step=1, pattern=1))
     honest = replace(flip, content=small.members[flip.member])
-    assert Publisher(small, tmp_path / "made.kolm").publish(honest) is None
+    assert publisher.undone(honest)
+    assert publisher.publish(honest) is None
 
 
-def believed(small: Bundle, path: Path, *, step: int, patterns: Iterable[int]) -> set[tuple[str, str]]:
+def believed(publisher: Publisher, flips: Iterable[Flip]) -> set[tuple[str, str]]:
     """Publish flips and return member and place of those that no check refused; refusals have a code."""
-    publisher, different = Publisher(small, path), set()
-    for pattern in patterns:
-        for flip in member_flips(small.members, step=step, pattern=pattern):
-            found = publisher.publish(flip)
-            if found is None:
-                before = small.members[flip.member]
-                assert isinstance(before, bytes)
-                different.add((flip.member, changed_place(before, flip)))
-            else:
-                inner = found[0] > (
-                    1 if flip.member.startswith("processor/") else 2
-                )  # 2 asks the base's digests
-                assert inner, (flip.member, flip.place, found)
-                assert found[1] not in (None, "E_INTERNAL"), (flip.member, flip.place)
+    different = set()
+    for flip in flips:
+        if publisher.undone(flip):
+            continue
+        found = publisher.publish(flip)
+        if found is None:
+            before = publisher.bundle.members[flip.member]
+            assert isinstance(before, bytes)
+            different.add((flip.member, changed_place(before, flip)))
+        else:
+            inner = 1 if flip.member.startswith("processor/") else 2  # 2 asks the base's digests
+            assert found[0] > inner, (flip.member, flip.place, found)
+            assert found[1] not in (None, "E_INTERNAL"), (flip.member, flip.place)
     return different
 
 
@@ -234,13 +240,49 @@ def listed() -> list[dict[str, str]]:
     return rows
 
 
+def lists(row: dict[str, str], member: str, place: str) -> bool:
+    return row["member"] == member and re.fullmatch(row["place"], place) is not None
+
+
 def unlisted(different: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    return sorted(
-        (member, place)
-        for member, place in different
-        if not any(row["member"] == member and re.fullmatch(row["place"], place) for row in listed())
-    )
+    return sorted(found for found in different if not any(lists(row, *found) for row in listed()))
 
 
-def test_a_dishonest_publisher_is_refused_or_makes_a_listed_artifact(small: Bundle, tmp_path: Path) -> None:
-    assert not unlisted(believed(small, tmp_path / "made.kolm", step=41, patterns=[1]))
+@pytest.fixture
+def publisher(small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publisher:
+    """Whoever publishes thousands of artifacts that need not outlive the power."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    return Publisher(small, tmp_path / "made.kolm")
+
+
+def test_a_dishonest_publisher_is_refused_or_makes_a_listed_artifact(publisher: Publisher) -> None:
+    flips = member_flips(publisher.bundle.members, step=41, pattern=1)
+    assert not unlisted(believed(publisher, flips))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_byte_that_a_dishonest_publisher_flips_is_refused_or_listed(publisher: Publisher) -> None:
+    with ProcessPoolExecutor(
+        WORKERS, get_context("fork"), initializer=_employ, initargs=(publisher,)
+    ) as pool:
+        different = set().union(*pool.map(_share, range(WORKERS)))
+    assert not unlisted(different)
+    idle = [row for row in listed() if not any(lists(row, *found) for found in different)]
+    assert not idle
+
+
+WORKERS = 2
+_employed: list[Publisher] = []
+"""The publisher of a worker; forked, since an open artifact cannot be sent."""
+
+
+def _employ(publisher: Publisher) -> None:
+    _employed.append(publisher)
+
+
+def _share(worker: int) -> set[tuple[str, str]]:
+    """Publish every flip that is this worker's."""
+    publisher = replace(_employed[0], path=_employed[0].path.with_name(f"{worker}.kolm"))
+    flips = member_flips(publisher.bundle.members, step=1, pattern=1)
+    return believed(publisher, itertools.islice(flips, worker, None, WORKERS))

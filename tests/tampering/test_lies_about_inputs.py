@@ -246,6 +246,36 @@ def test_attack_73_a_parameter_that_is_not_the_bases(
     assert (unseen.status, unseen.evidence) == ("skipped", "signed only")
 
 
+def test_attack_73_a_base_of_another_type(here: Path, key: PrivateKey) -> None:
+    def retyped(members: Members) -> None:
+        edit_json(members, "modules.json", lambda manifest: manifest.update(model_type="llava"))
+
+    bundle = lie(here, key, edit=retyped)
+    assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
+
+
+def test_what_is_said_to_be_in_no_file_of_the_base_is_counted(here: Path, key: PrivateKey) -> None:
+    """A frozen parameter of the base that calls itself absent from it is not compared, and that shows."""
+
+    def hidden(members: Members) -> None:
+        absent = {"file": None, "key": None, "relation": "absent"}
+        edit_json(members, "modules.json", lambda manifest: manifest["parameters"][-4].update(base=absent))
+
+    honest, bundle = lie(here / "honest", key), lie(here, key, edit=hidden)
+    assert "not compared" not in audit(honest, base_dir=honest.base_dir).checks[12].detail
+    told = audit(bundle, base_dir=bundle.base_dir).checks[12].detail
+    assert told == "3 files, 5 identical parameters and 1 others not compared, 1 tensors of the base unused"
+
+
+def test_a_training_row_that_is_listed_twice(here: Path, key: PrivateKey, bundle: Bundle) -> None:
+    def again(members: Members) -> None:
+        edit_json(members, "train/set.json", lambda value: value["rows"].append(value["rows"][0]))
+
+    with pytest.raises(ArtifactError, match="twice"):  # nobody signs that by accident
+        lie(here, key, edit=again)
+    assert verify_bundle(here / "digits.kolm", None, bundle.trust).checks[14].code == "E_SCHEMA"
+
+
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd"])
 def test_a_base_file_outside_the_base(here: Path, key: PrivateKey, path: str) -> None:
     def outside(manifest: dict[str, Any]) -> None:

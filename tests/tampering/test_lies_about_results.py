@@ -11,6 +11,7 @@ from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
 from kolm.scorecard import score_artifact
+from kolm.verify import verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 from tests.fake_model import adapter_tensors, numbers, safetensors
 from tests.tampering.lies import audit, edit_json, failed, read
@@ -62,6 +63,22 @@ def fewer_tokens(row: dict[str, Any]) -> None:
     row["outputs"]["tuned"]["tokens"] = 0
 
 
+def cut_short(row: dict[str, Any]) -> None:
+    row["outputs"]["grey"]["finish"] = "length"
+
+
+def longer_than_allowed(row: dict[str, Any]) -> None:
+    row["outputs"]["grey"]["tokens"] = 33
+
+
+def without_a_question(row: dict[str, Any]) -> None:
+    row["prompt_tokens"] = 0
+
+
+def without_an_end(row: dict[str, Any]) -> None:
+    row["outputs"]["grey"]["tokens"] = 0
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -72,12 +89,19 @@ def fewer_tokens(row: dict[str, Any]) -> None:
         without_the_control,
         without_the_changed_question,
         fewer_tokens,
+        cut_short,
+        longer_than_allowed,
+        without_an_end,
     ],
 )
 def test_attack_50_edited_outputs_under_the_signed_score(
     here: Path, key: PrivateKey, edit: Callable[[dict[str, Any]], None]
 ) -> None:
     assert failed(audit(lie(here, key, edit=edit_rows(edit)))) == (16, "E_KSCORE")
+
+
+def test_a_question_without_a_token(here: Path, key: PrivateKey) -> None:
+    assert failed(audit(lie(here, key, edit=edit_rows(without_a_question)))) == (16, "E_SCHEMA")
 
 
 def test_a_question_without_a_picture_cannot_show_that_the_model_looks(here: Path, key: PrivateKey) -> None:
@@ -94,6 +118,22 @@ def test_a_question_without_a_picture_cannot_show_that_the_model_looks(here: Pat
     scores = audit(lie(here, key, edit=unseen)).checks[15]
     assert scores.code == "E_KSCORE"
     assert scores.detail == "row row-000 shows no picture, and answers differently without one"
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_equal_questions_have_equal_answers(here: Path, key: PrivateKey, honest: bool) -> None:
+    def asked_again(members: Members) -> None:
+        asked = parse_canonical_lines(read(members, "eval/pack.jsonl"), what="pack")
+        del members[f"eval/{asked[1]['image'][0]}"]
+        asked[1]["image"] = asked[0]["image"]
+        rows = parse_canonical_lines(read(members, "eval/rows.jsonl"), what="rows")
+        if not honest:
+            rows[1]["outputs"]["tuned"] |= {"raw": "1", "extracted": "1", "score": 1.0}
+        members["eval/pack.jsonl"], members["eval/rows.jsonl"] = canonical_lines(asked), canonical_lines(rows)
+
+    scores = audit(lie(here, key, edit=asked_again, tuned_right=0.0)).checks[15]
+    said = "row row-001 asks what row row-000 asks, and is answered otherwise"
+    assert (scores.detail == said) is not honest
 
 
 def test_outputs_in_another_order(here: Path, key: PrivateKey) -> None:
@@ -214,6 +254,13 @@ def test_counts_that_do_not_add_up_are_not_signed(
     assert raised.value.check == "E_SCHEMA"
 
 
+@pytest.mark.parametrize("attempts", [0, -1])
+def test_a_run_that_is_no_attempt(here: Path, key: PrivateKey, attempts: int) -> None:
+    with pytest.raises(ArtifactError, match="attempts") as raised:
+        lie(here, key, claim=lambda facts: facts["k_score"].update(attempts=attempts))
+    assert raised.value.check == "E_SCHEMA"
+
+
 def test_a_faster_run_changes_the_l_axis(here: Path, key: PrivateKey) -> None:
     def faster(facts: dict[str, Any]) -> None:
         for row in facts["timings"]["rows"]:
@@ -265,6 +312,22 @@ def idle_pattern(manifest: dict[str, Any]) -> None:
     manifest["frozen_modules"].append("visual.deepstack")
 
 
+def a_buffer_listed_twice(manifest: dict[str, Any]) -> None:
+    manifest["buffers"] *= 2
+
+
+def a_buffer_with_a_parameters_name(manifest: dict[str, Any]) -> None:
+    manifest["buffers"][0]["name"] = manifest["parameters"][0]["name"]
+
+
+def a_gradient_without_a_norm(manifest: dict[str, Any]) -> None:
+    manifest["parameters"][-1]["gradient"] = {"seen": True, "max_norm": 0}
+
+
+def a_norm_without_a_gradient(manifest: dict[str, Any]) -> None:
+    manifest["parameters"][-1]["gradient"]["seen"] = False
+
+
 def listed_twice(manifest: dict[str, Any]) -> None:
     manifest["parameters"].append(manifest["parameters"][0])
 
@@ -273,7 +336,51 @@ def frozen_with_a_gradient(manifest: dict[str, Any]) -> None:
     manifest["parameters"][0]["gradient"] = {"seen": True, "max_norm": 1}
 
 
-@pytest.mark.parametrize("edit", [wider_pattern, idle_pattern, listed_twice, frozen_with_a_gradient])
+def without_its_kind(manifest: dict[str, Any]) -> None:
+    del manifest["kind"]
+
+
+def a_shape_below_zero(manifest: dict[str, Any]) -> None:
+    manifest["buffers"][0]["shape"] = [-1]
+
+
+def a_key_in_no_file(manifest: dict[str, Any]) -> None:
+    manifest["buffers"][0]["base"]["key"] = "rotary"
+
+
+def a_file_without_a_key(manifest: dict[str, Any]) -> None:
+    manifest["parameters"][0]["base"]["key"] = None
+
+
+@pytest.mark.parametrize(
+    "edit", [without_its_kind, a_shape_below_zero, a_key_in_no_file, a_file_without_a_key]
+)
+def test_a_module_manifest_of_another_form(
+    here: Path, key: PrivateKey, bundle: Bundle, edit: Callable[[Any], None]
+) -> None:
+    with pytest.raises(ArtifactError):  # nobody signs that by accident
+        lie(here, key, edit=lambda members: edit_json(members, "modules.json", edit))
+    assert verify_bundle(here / "digits.kolm", None, bundle.trust).checks[10].code == "E_SCHEMA"
+
+
+def added_and_in_the_base(manifest: dict[str, Any]) -> None:
+    manifest["parameters"][-1]["base"] = manifest["parameters"][0]["base"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        added_and_in_the_base,
+        wider_pattern,
+        idle_pattern,
+        listed_twice,
+        a_buffer_listed_twice,
+        a_buffer_with_a_parameters_name,
+        frozen_with_a_gradient,
+        a_gradient_without_a_norm,
+        a_norm_without_a_gradient,
+    ],
+)
 def test_attack_46_a_module_manifest_that_contradicts_itself(
     here: Path, key: PrivateKey, edit: Callable[[Any], None]
 ) -> None:

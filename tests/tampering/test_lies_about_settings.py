@@ -8,6 +8,7 @@ import pytest
 
 from kolm.artifact import write_artifact
 from kolm.canonical import canonical_lines, parse_canonical_lines
+from kolm.cid import sha256_hex
 from kolm.keys import PrivateKey
 from kolm.predicates import TextTrainBlock
 from kolm.verify import verify_bundle
@@ -167,6 +168,106 @@ def a_validation_out_of_place(commitment: dict[str, Any], records: list[dict[str
 @pytest.mark.parametrize("change", [the_first_is_best, a_tie, no_validation, a_validation_out_of_place])
 def test_a_log_that_keeps_other_weights(here: Path, key: PrivateKey, change: Any) -> None:
     assert failed(audit(lie(here, key, edit=rechained(change)))) == (14, "E_TRAINLOG")
+
+
+# The schedule
+
+
+def steps_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if "rows" in record]
+
+
+def a_row_fed_twice(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    steps_of(records)[1]["rows"] = ["train-0", "train-0", "train-2"]
+
+
+def a_row_less(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    steps_of(records)[0]["rows"].pop()
+
+
+def another_rate(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    steps_of(records)[1]["lr"] = 0.001
+
+
+def a_third_pass(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    records += [{**records[2], "step": 3}, {"step": 3, "validation_loss": 9}]
+
+
+def a_validation_left_out(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    del records[1]
+
+
+def no_validation_at_all(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    del records[3], records[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (a_row_fed_twice, "a row is fed twice in the pass that step 2 begins"),
+        (a_row_less, "step 1 has other rows"),
+        (another_rate, "step 2 has another rate than the settings give"),
+        (a_third_pass, "it has other steps than settings and rows give"),
+        (a_validation_left_out, "it validates at other steps than the settings say"),
+        (no_validation_at_all, "it validates at other steps than the settings say"),
+    ],
+)
+def test_a_log_of_another_schedule(here: Path, key: PrivateKey, change: Any, says: str) -> None:
+    """The receipt tells of the same steps: nothing but the spec and the set contradict it."""
+
+    def told(facts: dict[str, Any]) -> None:
+        if change is a_third_pass:
+            facts["timings"]["steps_ns"].append(1)
+            facts["train_block"]["steps"] = 3
+        if change is no_validation_at_all:
+            facts["train_block"] |= {"checkpoint": "last", "best_step": 2}
+
+    def edit(members: Members) -> None:
+        if change is no_validation_at_all:
+            edit_json(members, "spec.lock.json", lambda lock: lock["resolved"].update(keep="last"))
+        digest = sha256_hex(read(members, "spec.lock.json"))
+        rechained(lambda commitment, _: commitment.update(lock=digest))(members)
+        rechained(change)(members)
+
+    check = audit(lie(here, key, edit=edit, claim=told)).checks[13]
+    assert (check.code, check.detail) == ("E_TRAINLOG", f"train/log.jsonl: {says}")
+
+
+@pytest.mark.parametrize("data", ["", ", split: {validation: 0.2}"])
+def test_validation_rows_that_the_spec_has_or_has_not(here: Path, key: PrivateKey, data: str) -> None:
+    """What the spec says is compared with what the set holds, both ways."""
+
+    def edit(members: Members) -> None:
+        text = read(members, "spec.yaml").decode()
+        members["spec.yaml"] = text.replace(", validation: validation/pairs.jsonl", data).encode()
+
+    spec = audit(lie(here, key, edit=edit)).checks[8]
+    said = "spec, lock and receipt disagree about data.validation"
+    assert (spec.detail == said) is not data
+
+
+@pytest.mark.parametrize("member", ["loss", "grad_norm", "lr"])
+def test_a_size_below_zero(here: Path, key: PrivateKey, member: str) -> None:
+    def negative(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        records[0][member] *= -1
+
+    assert audit(lie(here, key, edit=rechained(negative))).checks[13].code == "E_SCHEMA"
+
+
+@pytest.mark.parametrize(("batch", "compared", "believed"), [(1, 0, True), (1, 8, False), (8, 0, False),
+                                                             (8, 8, True), (8, 9, False)])  # fmt: skip
+def test_how_many_answers_were_compared(
+    here: Path, key: PrivateKey, batch: int, compared: int, believed: bool
+) -> None:
+    """Four rows are timed, so eight answers at most were given alone as well."""
+    told = {"batch": batch, "compared": compared, "differing": 0}
+
+    def edit(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock["generation"].update(batch=batch))
+
+    spec = audit(lie(here, key, edit=edit, evaluation=told)).checks[8]
+    assert (spec.status == "passed") is believed
+    assert believed or spec.detail.endswith("the receipt's evaluation.compared")
 
 
 # Members and times

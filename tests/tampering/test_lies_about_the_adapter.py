@@ -65,11 +65,23 @@ def configured(here: Path, key: PrivateKey, *, projector: str = "frozen", **sett
         ("auto_mapping", {"base_model_class": "A", "parent_library": "os"}),
         ("auto_mapping", {"base_model_class": "A", "parent_library": "transformersx"}),
         ("auto_mapping", ["os"]),
+        ("auto_mapping", {"base_model_class": None, "parent_library": "transformers"}),
         ("a_setting_of_tomorrow", 0.5),
         ("another_of_tomorrow", 0),
+        ("another_of_tomorrow", ""),
+        ("another_of_tomorrow", []),
+        ("another_of_tomorrow", {}),
+        *(
+            (variant, value)
+            for variant in (
+                *("kasa_config", "velora_config", "monteclora_config", "arrow_config", "use_bdlora"),
+                *("eva_config", "corda_config", "lora_ga_config", "alora_invocation_tokens"),
+            )
+            for value in ({}, [], False)
+        ),
     ],
 )
-def test_a_setting_that_changes_what_is_computed(
+def test_attack_47_a_setting_that_changes_what_is_computed(
     here: Path, key: PrivateKey, setting: str, value: Any
 ) -> None:
     assert failed(audit(configured(here, key, **{setting: value}))) == (11, "E_MODULES_ADAPTER")
@@ -84,9 +96,17 @@ def test_how_many_tensors_were_loaded_again(
     assert (report.checks[9].status == "passed") is believed
 
 
-@pytest.mark.parametrize("value", [None, False, "", [], {}])
-def test_a_setting_that_is_not_used_is_let_be(here: Path, key: PrivateKey, value: Any) -> None:
-    adapter = audit(configured(here, key, a_setting_of_tomorrow=value)).checks[10]
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("a_setting_of_tomorrow", None),
+        ("a_setting_of_tomorrow", False),
+        ("kasa_config", None),
+        ("loftq_config", {}),
+    ],
+)
+def test_a_setting_that_is_not_used_is_let_be(here: Path, key: PrivateKey, setting: str, value: Any) -> None:
+    adapter = audit(configured(here, key, **{setting: value})).checks[10]
     assert (adapter.id, adapter.status) == ("adapter", "passed")
 
 

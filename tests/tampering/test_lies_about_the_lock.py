@@ -110,6 +110,11 @@ def relocked(edit: Callable[[Members], None]) -> Callable[[Members], None]:
         ("generation", "max_new_tokens", 0),
         ("processor", "crop", True),
         ("processor", "size", {"height": "9"}),
+        ("processor", "backend", ""),
+        ("processor", "backend", "opencv"),
+        ("resolved", "device", ""),
+        ("resolved", "device", "cuda:0"),
+        ("versions", "torch", ""),
         ("resolved", "keep", "first"),
         ("resolved", "parts", {"tail": "frozen"}),
         ("resolved", "servable_as", "anything"),
@@ -123,6 +128,13 @@ def test_a_lock_with_a_member_or_value_of_its_own(
     with pytest.raises(ArtifactError, match=rf"spec\.lock\.json: {section}\.{member}") as caught:
         read_model(Lock, lock, what="spec.lock.json")
     assert caught.value.check == "E_SCHEMA"
+
+
+def test_a_lock_that_does_not_say_which_kolm_it_is_of(here: Path, key: PrivateKey) -> None:
+    def edit(members: Members) -> None:
+        edit_json(members, "spec.lock.json", lambda lock: lock["versions"].pop("kolm"))
+
+    assert failed(audit(lie(here, key, edit=edit))) == (8, "E_CHAIN_CONFLICT")
 
 
 def test_a_device_of_many_is_locked_by_its_kind(here: Path, key: PrivateKey) -> None:

@@ -237,6 +237,15 @@ def more_that_was_tested(statements: Statements) -> None:
     statements[TEST_RESULT]["predicate"]["configuration"].append({"name": "review", "uri": "urn:me"})
 
 
+def a_link_beside_a_tested_file(statements: Statements) -> None:
+    statements[TEST_RESULT]["predicate"]["configuration"][1]["uri"] = "https://example.org/another-pack"
+
+
+def the_run_by_its_bare_name(statements: Statements) -> None:
+    run = statements[TEST_RESULT]["predicate"]["configuration"][3]
+    run["uri"] = run["uri"].removeprefix("urn:kolm:run:")
+
+
 def other_version_of_kolm(statements: Statements) -> None:
     statements[PROVENANCE]["predicate"]["runDetails"]["builder"]["version"]["kolm"] = "9.9"
 
@@ -269,6 +278,8 @@ def other_file_name(statements: Statements) -> None:
         nothing_failed_in_the_test_result,
         other_outputs_in_the_test_result,
         more_that_was_tested,
+        a_link_beside_a_tested_file,
+        the_run_by_its_bare_name,
         other_version_of_kolm,
         other_name,
         other_family,

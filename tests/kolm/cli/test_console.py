@@ -4,8 +4,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kolm.cli.console import command, require_extra
-from kolm.errors import RegistryError, TrainError
+from kolm.cli.console import command, report, require_extra
+from kolm.errors import DataError, RegistryError, TrainError
 
 
 def test_a_package_that_is_there_is_enough():
@@ -43,3 +43,8 @@ def test_an_error_of_the_system_about_no_file_is_not_hidden():
         raise OSError("no file is named")
 
     assert isinstance(CliRunner().invoke(app, []).exception, OSError)
+
+
+def test_text_in_a_message_cannot_pass_for_a_line_of_ours(capsys: pytest.CaptureFixture[str]):
+    report(DataError("row x\nVERIFIED y\x1b[2J", hint="look"), as_json=False)
+    assert capsys.readouterr().err.splitlines() == ["error: row x", "  VERIFIED y\\x1b[2J", "hint: look"]

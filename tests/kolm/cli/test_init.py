@@ -6,7 +6,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from kolm.cli.init import init
-from kolm.keys import is_encrypted, key_path, load_private, passphrase_source
+from kolm.keys import PublicKey, is_encrypted, key_path, load_private, passphrase_source, public_path
 from kolm.spec import load_spec
 from kolm.trust import TrustStore, default_trust_dir
 
@@ -26,6 +26,7 @@ def test_demo_is_written_with_a_key_that_is_trusted(tmp_path: Path) -> None:
     assert load_spec(tmp_path / "d" / "spec.yaml").spec.name == "digits"
     key = load_private(key_path(), passphrase=passphrase_source(prompt=False))
     assert TrustStore.open(default_trust_dir()).key(key.key_id).public == key.public
+    assert PublicKey.from_pem(public_path(key_path()).read_text()) == key.public
     assert not is_encrypted(key_path().read_bytes())
     assert str(key_path()) in done.stderr
     assert str(default_trust_dir()) in done.stderr
@@ -68,7 +69,7 @@ def test_a_folder_of_keys_that_is_a_file_leaves_no_demo(tmp_path: Path, kept: st
 
 def test_nothing_but_the_key_is_left_beside_it(tmp_path: Path) -> None:
     call(*SMALL, tmp_path / "d")
-    assert list(key_path().parent.iterdir()) == [key_path()]
+    assert {*key_path().parent.iterdir()} == {key_path(), public_path(key_path())}
     assert key_path().stat().st_mode & 0o777 == 0o600
     assert not [path for path in default_trust_dir().iterdir() if path.name.startswith(".staging")]
 

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -101,7 +102,10 @@ def test_a_log_is_trusted_and_listed():
     assert vkey in run("trust", "--log", vkey).stdout
     assert vkey in run("list").stdout
     assert json.loads(run("list", "--json").stdout)["log"] == vkey
-    assert "not a signed note" in run("trust", "--log", "x", exit_code=7).stderr
+    wrong = run("trust", "--log", "x", exit_code=2).stderr
+    assert "'x' is not the key of a log" in wrong
+    assert "kolm registry serve" in wrong
+    assert "a log has no --label" in run("trust", "--log", vkey, "--label", "x", exit_code=2).stderr
     assert "name a key file, or a log" in run("trust", exit_code=2).stderr
     assert "name a key file, or a log" in run("trust", "x.pem", "--log", vkey, exit_code=2).stderr
 
@@ -114,6 +118,7 @@ def test_a_revocation_is_signed_for_a_registry(tmp_path):
         run("revoke", subject, "--reason", "lost", "--index", "7", "--statement", str(file))
         found = open_revocation(file.read_bytes(), TrustStore.of(public), signers=lambda cid: {keyid})
         assert (found.subject, found.predicate.reason) == (subject, "lost")
+        assert "what the log holds before entry 7 counts" in run("list").stdout
     revocations = TrustStore.open(default_trust_dir()).revocations
     assert {subject: entry.index for subject, entry in revocations.items()} == {keyid: 7, cid: 7}
 
@@ -124,3 +129,74 @@ def test_a_key_of_another_cannot_be_revoked_by_statement(tmp_path):
     assert "a key revokes itself" in run(*words, exit_code=5).stderr
     assert list(tmp_path.glob("*.json")) == []
     assert not default_trust_dir().exists()
+
+
+def test_keys_are_rotated_on_a_day(tmp_path):
+    made("old")
+    made("next")
+    old, following = (str(public_path(key_path(name))) for name in ("old", "next"))
+    run("trust", old, "--label", "the lab")
+    run("trust", old, "--until", "2026-12-01")
+    shown = run("trust", following, "--label", "the lab", "--from", "2026-12-01T00:00:00Z", "--json").stdout
+    assert json.loads(shown)["from"] == "2026-12-01T00:00:00Z"
+    keys = {key.until: key for key in TrustStore.open(default_trust_dir()).keys.values()}
+    day = datetime(2026, 12, 1, tzinfo=UTC)
+    assert {key.label for key in keys.values()} == {"the lab"}
+    assert (keys[day].from_, keys[None].from_) == (None, day)
+    assert "the lab  until 2026-12-01T00:00:00Z" in run("list").stdout
+
+
+def test_a_key_trusted_again_keeps_its_end_unless_that_is_lifted():
+    made()
+    file = str(public_path(key_path()))
+    run("trust", file, "--until", "2026-12-01")
+    assert "until 2026-12-01T00:00:00Z" in run("trust", file, "--label", "the lab").stdout
+    assert "until" not in run("trust", file, "--until", "none").stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "", "2026-13-01", "2026-12-01T00:00:00", "2026-12-01T00:00:00+01:00"]
+)
+def test_a_time_that_is_none_is_refused(text):
+    made()
+    result = run("trust", str(public_path(key_path())), "--until", text, exit_code=2)
+    assert "is not a time" in result.stderr
+    assert not default_trust_dir().exists()
+
+
+def test_a_revocation_says_what_is_in_force(tmp_path):
+    keyid = made()
+    run("revoke", keyid, "--reason", "lost", "--index", "3")
+    again = run("revoke", keyid, "--reason", "stolen", "--index", "9").stdout
+    assert "lost (" in again
+    assert "before entry 3 counts" in again
+    listed = json.loads(run("list", "--json").stdout)
+    assert [(row["subject"], row["reason"], row["index"]) for row in listed["revoked"]] == [
+        (keyid, "lost", 3)
+    ]
+    assert listed["trusted"] == []
+
+
+def test_nothing_is_revoked_when_its_statement_cannot_be_written(tmp_path):
+    keyid = made()
+    file = str(tmp_path / "no" / "statement.json")
+    assert "cannot write" in run("revoke", keyid, "--reason", "x", "--statement", file, exit_code=5).stderr
+    assert not default_trust_dir().exists()
+
+
+@pytest.mark.parametrize("content", [None, b"nonsense"])
+def test_a_damaged_public_half_hides_no_other_key(content):
+    made()
+    keyid = made("other")
+    public_path(key_path()).unlink()
+    if content:
+        public_path(key_path()).write_bytes(content)
+    shown = run("list").stdout
+    assert keyid in shown
+    assert "(no public half beside it)" in shown
+
+
+def test_a_file_that_is_no_key_is_named(tmp_path):
+    (tmp_path / "x.pem").write_bytes(b"")
+    assert "x.pem: this is not a public key" in run("trust", str(tmp_path / "x.pem"), exit_code=5).stderr
+    assert "no folder at" in run("list", "--dir", str(tmp_path / "no"), exit_code=2).stderr

@@ -63,6 +63,32 @@ def test_a_missing_receipt_exits_7(bundle: Bundle, tmp_path: Path, option: list[
     assert ("pass it with --receipt" in result.stderr) == (not option)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_a_receipt_that_cannot_be_read_is_named_in_check_3(
+    bundle: Bundle, tmp_path: Path, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, receipt = tmp_path / "digits.kolm", tmp_path / "digits.receipt.json"
+    alone.write_bytes(bundle.artifact_path.read_bytes())
+    option = ["--receipt", receipt] if given else []
+
+    def said() -> str:
+        result = kolm("verify", alone, "--trust", trust_of(bundle), *option)
+        assert (result.exit_code, "hint:" in result.stderr) == (7, True)
+        assert "19  skipped" in result.stdout
+        return result.stdout
+
+    assert f"check 3 (receipt) E_SIG_MISSING: there is no file {receipt}" in said()
+    receipt.mkdir()
+    assert f"check 3 (receipt) E_IO: cannot read the receipt {receipt}: it is not a plain file" in said()
+    receipt.rmdir()
+    receipt.symlink_to(tmp_path / "unmounted")
+    assert f"check 3 (receipt) E_IO: cannot read the receipt {receipt}: no such file" in said()
+    receipt.unlink()
+    monkeypatch.setattr("kolm.receipt.MAX_BYTES", 10)
+    receipt.write_bytes(bundle.receipt)
+    assert f"check 3 (receipt) E_LIMIT: the receipt {receipt} has" in said()
+
+
 def test_json_is_one_object(bundle: Bundle) -> None:
     result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--json")
     document = json.loads(result.stdout)
@@ -77,6 +103,13 @@ def test_json_is_one_object(bundle: Bundle) -> None:
     ("arguments", "said"),
     [
         (["nothing.kolm"], "neither a file nor a CID"),
+        ([""], "neither a file nor a CID"),
+        ([str(ROOT / "pyproject.toml"), "--registry", "http://127.0.0.1:9"], "is a file"),
+        ([str(ROOT / "pyproject.toml"), "--trust-code"], "--trust-code is for level 1"),
+        ([str(ROOT)], "is a folder"),
+        (["."], "is a folder"),
+        ([str(ROOT / "pyproject.toml"), "--trust", "nowhere"], "no folder at nowhere"),
+        ([str(ROOT / "pyproject.toml"), "--trust", str(ROOT / "pyproject.toml")], "--trust names a trust"),
         (["bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"], "add --registry"),
         ([str(ROOT / "pyproject.toml"), "--level", "2"], "not supported yet"),
         ([str(ROOT / "pyproject.toml"), "--nonce", "00" * 16], "--nonce is for level 1"),
@@ -119,7 +152,8 @@ def test_inspect_says_that_it_believes_nothing(bundle: Bundle) -> None:
 def test_inspecting_something_else_exits_7(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "thing"
     path.write_bytes(content)
-    assert kolm("inspect", path).exit_code == 7
+    result = kolm("inspect", path)
+    assert (result.exit_code, content[:2] == b"PK" or f"{path} is neither" in result.stderr) == (7, True)
 
 
 def test_verify_needs_no_torch_and_no_network(bundle: Bundle) -> None:
@@ -185,7 +219,43 @@ def test_the_outcome_is_written_as_a_page(bundle: Bundle, tmp_path: Path) -> Non
     page = tmp_path / "audit.html"
     result = kolm("verify", bundle.artifact_path, "--trust", trust_of(bundle), "--report", page)
     assert (result.exit_code, ">VERIFIED<" in page.read_text()) == (0, True)
-    result = kolm("verify", bundle.artifact_path, "--trust", tmp_path / "nobody", "--report", page)
+    result = kolm("verify", bundle.artifact_path, "--trust", tmp_path, "--report", page)
     assert (result.exit_code, "E_KEY_UNTRUSTED" in page.read_text()) == (7, True)
     nowhere = kolm("verify", bundle.artifact_path, "--report", tmp_path / "no" / "audit.html")
-    assert nowhere.exit_code == 5
+    assert (nowhere.exit_code, "there is no folder" in nowhere.stderr, nowhere.stdout) == (5, True, "")
+
+
+def test_a_file_named_after_a_cid_is_held_to_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for cid, code in ((bundle.cid, 0), (cid_of(b"another artifact"), 7)):
+        Path(cid).write_bytes(bundle.artifact_path.read_bytes())
+        result = kolm("verify", cid, "--receipt", bundle.receipt_path, "--trust", trust_of(bundle))
+        assert (result.exit_code, "E_CID_MISMATCH" in result.stdout) == (code, code == 7)
+
+
+def test_a_page_never_takes_the_place_of_an_input(bundle: Bundle) -> None:
+    before = bundle.artifact_path.read_bytes()
+    result = kolm("verify", bundle.artifact_path, "--report", bundle.artifact_path)
+    assert (result.exit_code, "does not end in .html" in result.stderr) == (2, True)
+    assert bundle.artifact_path.read_bytes() == before
+
+
+def test_the_page_says_what_was_given(bundle: Bundle, tmp_path: Path) -> None:
+    page = tmp_path / "audit.html"
+    kolm(
+        "verify",
+        bundle.artifact_path,
+        "--trust",
+        trust_of(bundle),
+        "--base",
+        bundle.base_dir,
+        "--report",
+        page,
+    )
+    for given in (bundle.artifact_path, bundle.receipt_path, trust_of(bundle), bundle.base_dir):
+        assert str(given) in page.read_text()
+    (tmp_path / "x.kolm").write_bytes(b"garbage")
+    kolm("verify", tmp_path / "x.kolm", "--report", page)
+    assert cid_of(b"garbage") in page.read_text()
