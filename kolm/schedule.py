@@ -1,12 +1,16 @@
-"""The schedule of a run: how many optimizer steps it has, and how many rows, which rate and which validation.
+"""The schedule of a run: how many steps it has, which rows and which rate each takes, and its validations.
 
-All of it follows from the configuration and the number of rows, so an auditor makes it again
-(specs/formats/trainlog.md 4). Which row comes when is drawn by the trainer.
+All of it follows from the configuration, the rows and the seed, so an auditor makes it again
+(specs/formats/trainlog.md 4).
 """
 
 import math
+from collections.abc import Iterator
+from random import Random
 
 from kolm.trainconfig import VLMTrainConfig
+
+_WORD = (1 << 32) - 1
 
 
 def count_steps(rows: int, config: VLMTrainConfig) -> int:
@@ -23,6 +27,24 @@ def steps_per_epoch(rows: int, config: VLMTrainConfig) -> int:
 def rows_per_step(config: VLMTrainConfig) -> int:
     """Return the rows of a whole step."""
     return config.per_device_train_batch_size * config.gradient_accumulation_steps
+
+
+def passes(rows: int, *, seed: int) -> Iterator[list[int]]:
+    """Yield the order in which each pass takes the rows, pass after pass without end.
+
+    Fisher and Yates, by words of MT19937 that is seeded with 32 bits: what `torch.randperm` does.
+    """
+    words = [seed & _WORD]
+    for n in range(1, 624):
+        words.append((1_812_433_253 * (words[-1] ^ words[-1] >> 30) + n) & _WORD)
+    stream = Random()  # noqa: S311
+    stream.setstate((3, (*words, 624), None))  # 3: of Random's own; 624: all words are used up
+    while True:
+        order = list(range(rows))
+        for place in range(rows - 1):
+            drawn = place + stream.getrandbits(32) % (rows - place)
+            order[place], order[drawn] = order[drawn], order[place]
+        yield order
 
 
 def rising_steps(config: VLMTrainConfig, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Verification summaries: a verifier's signed word that an artifact passed an audit (SLSA VSA v1, 1.1).
+"""Verification summaries: a verifier's signed word that an artifact passed an audit (SLSA VSA v1).
 
 Whoever trusts the verifier's key may take it instead of an audit of their own; it says less than the receipt.
 """

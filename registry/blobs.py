@@ -14,7 +14,7 @@ class Blobs(Protocol):
     """A store of immutable bytes named by their CID."""
 
     def put(self, source: Path, *, cid: CID) -> None:
-        """Take over the file `source`, whose bytes have this CID. Raises StorageError."""
+        """Take over `source`, whose bytes have this CID, once the disk has them. Raises StorageError."""
         ...
 
     def locate(self, cid: CID) -> Path | None:

@@ -62,6 +62,8 @@ class Index:
         self._engine = engine
         self._partitions: dict[int, Partition] = {}
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        """Held by who writes: waiting for it is fairer than asking SQLite for its lock again and again."""
 
     def record(self, entry: Entry) -> bool:
         """Store `entry` in one transaction and return whether anything of it was new.
@@ -156,7 +158,7 @@ class Index:
     def _writing(self) -> Iterator[Session]:
         """Open a transaction that writes. Raises StorageError when the database cannot."""
         try:
-            with Session(writing(self._engine)) as session, session.begin():
+            with self._turn, Session(writing(self._engine)) as session, session.begin():
                 yield session
         except OperationalError as err:
             raise StorageError(

@@ -13,7 +13,6 @@ from kolm.canonical import canonical_json
 from kolm.cid import CID, cid_of, parse_cid
 from kolm.entries import receipt_entry
 from kolm.errors import KolmError
-from kolm.files import write_atomic
 from kolm.predicates import CompilePredicate
 from kolm.trust import TrustStore
 from kolm.verify import AuditReport
@@ -128,7 +127,7 @@ def _put(upload: Upload, modules: bytes, *, entry: Entry, blobs: Blobs) -> None:
         ("modules.json", modules, entry.modules),
     ):
         path = upload.directory / name
-        write_atomic(path, data)
+        path.write_bytes(data)
         blobs.put(path, cid=cid)
     blobs.put(upload.artifact, cid=entry.cid)
 

@@ -14,7 +14,7 @@ from kolm.cid import CID, cid_of, parse_cid
 from kolm.dsse import open_envelope
 from kolm.entries import receipt_entry, revocation_entry
 from kolm.errors import CheckedError
-from kolm.files import staging, write_atomic
+from kolm.files import staging
 from kolm.revocation import MAX_BYTES, SignedRevocation, open_revocation
 from kolm.tlog.tiles import parse_tile_path, tile_path
 from kolm.trust import TrustStore, revoke
@@ -111,7 +111,7 @@ def _revoke(envelope: bytes, service: Service) -> Revoked:
     cid = cid_of(envelope)
     with staging(service.settings.incoming) as folder:
         path = folder / secrets.token_hex(8)
-        write_atomic(path, envelope)
+        path.write_bytes(envelope)
         service.blobs.put(path, cid=cid)
     service.index.keep_blob(cid, size_bytes=len(envelope))
     said = found.predicate

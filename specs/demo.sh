@@ -24,7 +24,6 @@ step() {
 step kolm init --demo digits "$DEMO/digits"
 
 : >"$DEMO/registry.log"  # it is read below, perhaps before the server has started
-: >"$DEMO/registry.log"
 kolm registry serve --port "$PORT" --data "$DEMO/registry" >"$DEMO/registry.log" 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT INT TERM

@@ -24,6 +24,7 @@ from kolm.keys import PrivateKey
 from kolm.metrics import get_metric
 from kolm.pack import EvalPack, load_pack, pack_members
 from kolm.receipt import CompileFacts, build_receipt, seal, statements_of
+from kolm.schedule import passes
 from kolm.scorecard import score_artifact
 from kolm.spec import SEVEN_PROJECTIONS, parse_spec
 from kolm.trainlog import Chain, base_digest, effective_seed
@@ -358,12 +359,12 @@ def training_set(root: Path, pictures: Sequence[int], *, text: bool = False) -> 
 
 def training_log(commitment: Mapping[str, Any], *, rows: int) -> bytes:
     """Return a log of two passes over up to 8 rows, each with a validation, the second the better one."""
-    log = Chain(commitment)
+    log, orders = Chain(commitment), passes(rows, seed=commitment["seed"])
     for step in (1, 2):
         log.append(
             {
                 "step": step,
-                "rows": [f"train-{n}" for n in range(rows)],
+                "rows": [f"train-{n}" for n in next(orders)],
                 "batch": sha256_hex(bytes([step])),
                 "lr": 0.001 / step,
                 "loss": 2.5 / step,

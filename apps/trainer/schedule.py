@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from apps.trainer.batch import Row
 from kolm.errors import SpecError
-from kolm.schedule import count_steps, rows_per_step
+from kolm.schedule import count_steps, passes, rows_per_step
 from kolm.spec import VLMTrainConfig
 
 
@@ -25,13 +25,8 @@ def warming(config: VLMTrainConfig, step: int) -> bool | None:
 
 def windows(rows: Sequence[Row], config: VLMTrainConfig, *, steps: int, seed: int) -> Iterator[list[Row]]:
     """Yield the rows of each optimizer step: a fresh shuffle each epoch, the last window may be short."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    size = rows_per_step(config)
-    made = 0
-    while made < steps:
-        order = torch.randperm(len(rows), generator=generator).tolist()
+    size, made = rows_per_step(config), 0
+    for order in passes(len(rows), seed=seed):
         for start in range(0, len(order), size):
             yield [rows[i] for i in order[start : start + size]]
             made += 1

@@ -118,16 +118,21 @@ def _check_artifact_stands(case: Case) -> None:
 def _check_window(case: Case, keyid: str, finished: datetime) -> None:
     """A revoked key counts for what the log held before, and no more: the signer's times prove nothing."""
     if revocation := case.trust.revoked(keyid):
-        index = log_index(case)
+        index, spared = log_index(case), revocation.index
+        proof = (
+            f"What the log held before entry {spared} counts: give its proof with --proof, and trust the log."
+        )
         require(
-            index is not None and revocation.index is not None and index < revocation.index,
+            index is not None and spared is not None and index < spared,
             f"key {keyid} is revoked: {revocation.reason}",
             check="E_REVOKED",
-            hint="Ask the publisher for a receipt made with the key that replaced it.",
+            hint=proof
+            if index is None and spared is not None
+            else "Ask the publisher for a receipt made with the key that replaced it.",
         )
     require(
         case.trust.key(keyid).valid_at(finished),
-        f"key {keyid} was not trusted when the receipt was finished",
+        f"key {keyid} was not trusted at {case.compile.finished}, when the receipt was finished",
         check="E_KEY_UNTRUSTED",
         hint="Its file in the trust directory says from when until when it counts.",
     )

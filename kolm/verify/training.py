@@ -4,7 +4,14 @@ from collections.abc import Sequence, Set
 from math import isclose
 
 from kolm.errors import ArtifactError
-from kolm.schedule import count_steps, learning_rate, rows_per_step, steps_per_epoch, validation_interval
+from kolm.schedule import (
+    count_steps,
+    learning_rate,
+    passes,
+    rows_per_step,
+    steps_per_epoch,
+    validation_interval,
+)
 from kolm.trainconfig import VLMTrainConfig
 from kolm.trainlog import Step, TrainLog, base_digest, effective_seed, read_log
 from kolm.verify.case import Case, Finding, require
@@ -41,7 +48,7 @@ def training_log(case: Case) -> Finding:
     _logged(bool(log.steps), "it holds no step")
     if case.linked:
         _check_told(case, log, fed=len(fed))
-    return Finding(f"{len(log.steps)} steps, head {log.head[:12]}; losses, batch digests and order of rows signed only")
+    return Finding(f"{len(log.steps)} steps, head {log.head[:12]}; losses and batch digests signed only")
 
 
 def _check_told(case: Case, log: TrainLog, *, fed: int) -> None:
@@ -61,21 +68,33 @@ def _check_told(case: Case, log: TrainLog, *, fed: int) -> None:
     except ArtifactError:
         return  # check 9 or 10 says so
     trained = {parameter.part for parameter in parameters if parameter.state == "trainable"}
-    _check_steps(log.steps, config, used=block.train_examples)
+    _check_steps(case, log, config, used=block.train_examples)
     _check_rates(log.steps, config, trained=trained)
     _check_validations(case, log, config, used=block.train_examples)
 
 
-def _check_steps(steps: Sequence[Step], config: VLMTrainConfig, *, used: int) -> None:
-    """As many steps as the settings give, and in each pass over the rows every row once."""
+def _check_steps(case: Case, log: TrainLog, config: VLMTrainConfig, *, used: int) -> None:
+    """As many steps as the settings give, and in each pass every row once, in the order that the seed gives.
+
+    Which rows were left out, where any were, is the signer's word: a whole pass shows it.
+    """
+    steps = log.steps
     _logged(len(steps) == count_steps(used, config), "it has other steps than settings and rows give")
     size, epoch = rows_per_step(config), steps_per_epoch(used, config)
+    first = {row for step in steps[:epoch] for row in step.rows}
+    ids = [row.id for row in case.train_set.rows]
+    ids = ids if used == len(ids) else [name for name in ids if name in first]
+    orders = passes(used, seed=log.commitment.seed) if len(ids) == used else None
     for start in range(0, len(steps), epoch):
         fed: list[str] = []
         for step in steps[start : start + epoch]:
             _logged(len(step.rows) == min(size, used - len(fed)), f"step {step.step} has other rows")
             fed += step.rows
-        _logged(len({*fed}) == len(fed), f"a row is fed twice in the pass that step {start + 1} begins")
+        what = f"the pass that step {start + 1} begins"
+        _logged(len({*fed}) == len(fed), f"a row is fed twice in {what}")
+        if orders is not None:
+            order = [ids[place] for place in next(orders)]
+            _logged(fed == order[: len(fed)], f"{what} is in another order than the seed gives")
 
 
 def _check_rates(steps: Sequence[Step], config: VLMTrainConfig, *, trained: Set[str]) -> None:

@@ -177,6 +177,7 @@ def test_what_was_logged_before_the_key_was_revoked_stays_good(
     assert report.ok is good
     if not good:
         assert failed(report) == (17, "E_REVOKED")
+        assert ("--proof" in report.checks[16].hint) == (index is not None and not proven)
 
 
 def test_a_false_proof_does_not_save_a_revoked_key(bundle: Bundle, trust: TrustStore, log: Log) -> None:

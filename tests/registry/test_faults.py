@@ -20,7 +20,7 @@ from tests.kolm.tlog.logs import LOG, straight_root
 from tests.registry.test_sequencer import append, entries_of, opened
 
 OLD = [b"old %d" % at for at in range(254)]
-FRESH = [b"fresh %d" % at for at in range(5)]
+FRESH = [b"fresh %d" % at for at in range(4)]
 
 
 class Killed(BaseException):

@@ -13,8 +13,10 @@ from typing import Any
 from kolm.artifact import MANIFEST, write_artifact
 from kolm.canonical import canonical_json, parse_canonical, parse_canonical_lines
 from kolm.cid import cid_of, sha256_hex
+from kolm.dataset import parse_set
 from kolm.errors import CheckedError, KolmError
 from kolm.pack import pack_from_members
+from kolm.schedule import passes
 from kolm.trainlog import Chain, effective_seed
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, Members
@@ -96,8 +98,9 @@ def member_flips(members: Members, *, step: int, pattern: int) -> Iterator[Flip]
 class Publisher:
     """Flips a bit of a member and makes everything around it anew that follows from it.
 
-    That is the effective seed, the training log with its commitments and hashes, the manifest, the CID, the
-    statements and the signatures. What anybody computes from them is left for the checks to find.
+    That is the effective seed, the training log with its commitments, its order of rows and its hashes, the
+    manifest, the CID, the statements and the signatures. What anybody computes from them is left for the
+    checks to find.
     """
 
     bundle: Bundle
@@ -173,13 +176,21 @@ def _chained(members: Members, *, told: bool) -> bytes:
         log = Chain(commitment)
         if first.keys() != log.lines[0].keys() or first["kind"] != log.lines[0]["kind"]:
             return data
+        orders = None if told else _orders(members, seed=commitment["seed"])
         for line in rest:
             if "hash" not in line:
                 return data
-            log.append({key: value for key, value in line.items() if key != "hash"})
+            record = {key: value for key, value in line.items() if key != "hash"}
+            log.append(record | {"rows": next(orders)} if orders and "rows" in record else record)
     except (CheckedError, KeyError, TypeError, ValueError):
         return data
     return log.to_bytes()
+
+
+def _orders(members: Members, *, seed: int) -> Iterator[list[str]]:
+    """Yield the rows of each pass, which is one step here, as set and seed give them."""
+    ids = [row.id for row in parse_set(read(members, SET)).rows]
+    return ([ids[place] for place in order] for order in passes(len(ids), seed=seed))
 
 
 def _committed(members: Members) -> dict[str, Any]:

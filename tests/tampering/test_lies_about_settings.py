@@ -181,6 +181,10 @@ def a_row_fed_twice(commitment: dict[str, Any], records: list[dict[str, Any]]) -
     steps_of(records)[1]["rows"] = ["train-0", "train-0", "train-2"]
 
 
+def another_order(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    steps_of(records)[1]["rows"].reverse()
+
+
 def a_row_less(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
     steps_of(records)[0]["rows"].pop()
 
@@ -205,6 +209,7 @@ def no_validation_at_all(commitment: dict[str, Any], records: list[dict[str, Any
     ("change", "says"),
     [
         (a_row_fed_twice, "a row is fed twice in the pass that step 2 begins"),
+        (another_order, "the pass that step 2 begins is in another order than the seed gives"),
         (a_row_less, "step 1 has other rows"),
         (another_rate, "step 2 has another rate than the settings give"),
         (a_third_pass, "it has other steps than settings and rows give"),

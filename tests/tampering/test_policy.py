@@ -47,6 +47,7 @@ def test_a_key_counts_in_its_window(
     assert report.ok is counts
     if not counts:
         assert failed(report) == (17, "E_KEY_UNTRUSTED")
+        assert f"{FINISHED:%Y-%m-%dT%H:%M:%SZ}" in report.checks[16].detail
 
 
 def test_require_pass_refuses_another_verdict(bundle: Bundle) -> None:

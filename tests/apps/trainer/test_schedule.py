@@ -5,7 +5,7 @@ import torch
 
 from apps.trainer.schedule import windows
 from apps.trainer.steps import _Loop
-from kolm.schedule import count_steps, learning_rate, rows_per_step, steps_per_epoch
+from kolm.schedule import count_steps, learning_rate, passes, rows_per_step, steps_per_epoch
 from kolm.spec import VLMTrainConfig
 
 CONFIGS = [
@@ -26,6 +26,14 @@ def test_a_rate_is_the_one_that_training_takes(shape, settings):
         assert loop.scheduler.get_last_lr()[0] == pytest.approx(computed, rel=1e-9, abs=1e-15)
         loop.optimizer.step()
         loop.scheduler.step()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 6473794039691484, 2**53 - 1])
+def test_rows_are_shuffled_as_torch_shuffles_them(seed):
+    generator = torch.Generator().manual_seed(seed)
+    orders = passes(700, seed=seed)
+    for _ in range(3):
+        assert next(orders) == torch.randperm(700, generator=generator).tolist()
 
 
 @pytest.mark.parametrize(
