@@ -9,7 +9,8 @@ from kolm.cid import CID, parse_cid
 from kolm.errors import ArtifactError
 from kolm.schema import Closed, Hex
 
-KIND = "kolm-entry/1"
+_Kind = Literal["kolm-entry/1"]
+KIND: _Kind = "kolm-entry/1"
 MAX_BYTES = 4096
 """Most bytes of an entry."""
 
@@ -17,7 +18,7 @@ MAX_BYTES = 4096
 class ReceiptEntry(Closed):
     """A registry accepted this receipt of this artifact."""
 
-    kind: Literal["kolm-entry/1"]
+    kind: _Kind
     what: Literal["receipt"]
     artifact: str
     receipt: str
@@ -38,7 +39,7 @@ class RevokedArtifact(Closed):
 class RevocationEntry(Closed):
     """A registry accepted the signed revocation with this SHA-256."""
 
-    kind: Literal["kolm-entry/1"]
+    kind: _Kind
     what: Literal["revocation"]
     revokes: RevokedKey | RevokedArtifact
     statement: Hex

@@ -20,13 +20,14 @@ from kolm.trust import TrustStore
 
 PAYLOAD_TYPE = "application/vnd.kolm.revocation+json"
 MAX_BYTES = 16_384
-_KIND: Literal["kolm-revocation/1"] = "kolm-revocation/1"
+_Kind = Literal["kolm-revocation/1"]
+_KIND: _Kind = "kolm-revocation/1"
 
 
 class RevocationPredicate(Closed):
     """What is signed: one key or one artifact, why, and when."""
 
-    kind: Literal["kolm-revocation/1"]
+    kind: _Kind
     keyid: Hex | None = None
     artifact: str | None = None
     reason: Annotated[str, Field(pattern=r"\S", max_length=1000)]

@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
+def one_line(text: str) -> str:
+    """Return text as one harmless line: nothing in it can steer a terminal, or pass for a line of ours."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _visible(character: str) -> str:
     if character in "\n\t":
         return character

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from typing import Self
 
 from kolm.tlog.merkle import EMPTY_ROOT, leaf_hash, node_hash
-from kolm.tlog.tiles import WIDTH, Fetch, fetch_tile, join_entries, split_entries, split_hashes, tile_path
+from kolm.tlog.tiles import (
+    HEIGHT,
+    WIDTH,
+    Fetch,
+    fetch_tile,
+    join_entries,
+    split_entries,
+    split_hashes,
+    tile_path,
+)
 
 File = tuple[str, bytes]
 """A path of the log and the bytes that belong there."""
@@ -28,9 +37,9 @@ class Frontier:
             data, held, path = fetch_tile(fetch, None, size // WIDTH, width)
             found._entries = split_entries(data, width=held, path=path)[:width]
         level = 0
-        while size >> (8 * level):
+        while size >> (HEIGHT * level):
             found._levels.append([])
-            index, width = divmod(size >> (8 * level), WIDTH)
+            index, width = divmod(size >> (HEIGHT * level), WIDTH)
             if width:
                 data, held, path = fetch_tile(fetch, level, index, width)
                 found._levels[level] = split_hashes(data, width=held, path=path)[:width]
@@ -53,7 +62,7 @@ class Frontier:
             yield tile_path(None, self.size // WIDTH, len(self._entries)), join_entries(self._entries)
         for level, hashes in enumerate(self._levels):
             if hashes:
-                index = (self.size >> (8 * level)) // WIDTH
+                index = (self.size >> (HEIGHT * level)) // WIDTH
                 yield tile_path(level, index, len(hashes)), b"".join(hashes)
 
     def root(self) -> bytes:
@@ -70,7 +79,7 @@ class Frontier:
         hashes = self._levels[level]
         hashes.append(found)
         if len(hashes) == WIDTH:
-            index = (self.size >> (8 * level)) // WIDTH - 1
+            index = (self.size >> (HEIGHT * level)) // WIDTH - 1
             yield tile_path(level, index), b"".join(hashes)
             self._levels[level] = []
             yield from self._push(level + 1, next(_subtrees(hashes)))

@@ -1,6 +1,5 @@
 """What is stored and how it is found: one transaction per upload, and the searches."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from kolm.canonical import canonical_json
-from kolm.cid import CID
+from kolm.cid import CID, sha256_hex
 from kolm.errors import StorageError
 from kolm.globs import expand
 from registry.models import ArtifactRow, BlobRow, LoggedRow, PartitionRow, ReceiptRow, writing
@@ -125,8 +124,8 @@ class Index:
                 if session.get(LoggedRow, digest) is None:
                     session.add(LoggedRow(digest=digest, place=place))
 
-    def places(self) -> int:
-        """Return from where on the log may hold entries whose place was not kept."""
+    def noted(self) -> int:
+        """Return how many entries of the log, from the first, were noted; 0 if one of them is missing."""
         with Session(self._engine) as session:
             kept, last = session.execute(select(func.count(), func.max(LoggedRow.place))).one()
         return int(kept) if last is not None and last + 1 == kept else 0
@@ -264,7 +263,7 @@ class Index:
 
 def _partition_id(session: Session, entry: Entry) -> int:
     frozen, trainable = canonical_json(list(entry.frozen)), canonical_json(list(entry.trainable))
-    digest = hashlib.sha256(frozen + b"\n" + trainable).hexdigest()
+    digest = sha256_hex(frozen + b"\n" + trainable)
     found = session.scalar(select(PartitionRow.id).where(PartitionRow.digest == digest))
     if found is not None:
         return found

@@ -84,7 +84,7 @@ def store(upload: Upload, *, service: Service) -> Stored:
         )
     _put(upload, modules, entry=entry, blobs=service.blobs)
     service.summaries.keep(report, receipt=entry.receipt, policy=trust.policy)
-    place = service.log.place(receipt_entry(entry.cid, entry.receipt))
+    place = service.log.add(receipt_entry(entry.cid, entry.receipt))
     return Stored(
         cid=entry.cid,
         receipt=entry.receipt,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kolm.cid import sha256_hex
-from kolm.errors import KolmError, SpecError, StorageError
+from kolm.errors import ArtifactError, KolmError, SpecError, StorageError
 from kolm.keys import PrivateKey, load_private, save_private
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import inclusion_proof
@@ -21,7 +21,10 @@ WAIT_SECONDS = 30
 
 
 class Places(Protocol):
-    """Where entries stand, by the SHA-256 of their bytes; made again from the log whenever it is behind."""
+    """Where entries stand, by the SHA-256 of their bytes; made again from the log whenever it is behind.
+
+    Each raises StorageError.
+    """
 
     def place_of(self, digest: str) -> int | None:
         """Return the index of an entry, or None."""
@@ -31,13 +34,13 @@ class Places(Protocol):
         """Keep the index of each entry; the first index of a digest stays."""
         ...
 
-    def places(self) -> int:
-        """Return how many entries of the log, from the first, were noted."""
+    def noted(self) -> int:
+        """Return how many entries of the log, from the first, were noted without a gap."""
         ...
 
 
 class Log:
-    """One log in one directory. Raises StorageError, SigningError."""
+    """One log in one directory. Raises StorageError, SigningError, SpecError for a name that none may have."""
 
     def __init__(self, data: Path, places: Places, *, origin: str | None = None) -> None:
         key = own_key(data / "log.pem")
@@ -57,7 +60,7 @@ class Log:
         """Return how many entries are published."""
         return self._sequencer.size
 
-    def place(self, entry: bytes) -> int:
+    def add(self, entry: bytes) -> int:
         """Log an entry once and return its index when it is published. Raises StorageError."""
         digest = sha256_hex(entry)
         with self._lock:
@@ -74,14 +77,17 @@ class Log:
             self._forget(digest, waiting)
             raise
         self._places.note_places(iter([(digest, index)]))
-        self._forget(
-            digest, waiting
-        )  # not before it is noted: whoever comes next must find it in one of the two
+        # Not before it is noted: whoever comes next must find it in one of the two.
+        self._forget(digest, waiting)
         return index
+
+    def index_of(self, entry: bytes) -> int | None:
+        """Return where an entry stands; None if it is not in the log."""
+        return self._places.place_of(sha256_hex(entry))
 
     def proof(self, entry: bytes) -> bytes | None:
         """Return the proof of an entry against the newest checkpoint; None if it is not in the log."""
-        index = self._places.place_of(sha256_hex(entry))
+        index = self.index_of(entry)
         note = self._sequencer.read("checkpoint")
         if index is None or note is None:
             return None
@@ -94,7 +100,7 @@ class Log:
         return self._sequencer.read(path)
 
     def check(self) -> None:
-        """Raise StorageError if nothing can be logged any more."""
+        """Raise StorageError if nothing can be logged, or what was published cannot be renewed."""
         self._sequencer.check()
 
     def close(self) -> None:
@@ -108,19 +114,28 @@ class Log:
 
     def _catch_up(self) -> None:
         """Note what was published when a crash came before its place was noted."""
-        begin, size = self._places.places(), self.size
+        begin, size = self._places.noted(), self.size
         if begin > size or (begin and self._last_place(begin) != begin - 1):
             raise StorageError(
                 f"the index knows {begin} entries of a log that holds {size}, or others",
                 hint="restore log.pem, tlog/ and index together: a log begun anew would contradict this one",
             )
-        entries = read_entries(self.read, begin, size, size=size)
+        entries = self._entries(begin, size)
         self._places.note_places((sha256_hex(entry), begin + at) for at, entry in enumerate(entries))
 
     def _last_place(self, size: int) -> int | None:
         """Return where the index puts the last of the first `size` entries."""
-        (entry,) = read_entries(self.read, size - 1, size, size=self.size)
+        (entry,) = self._entries(size - 1, size)
         return self._places.place_of(sha256_hex(entry))
+
+    def _entries(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield published entries. Raises StorageError where they are damaged."""
+        try:
+            yield from read_entries(self.read, begin, end, size=self.size)
+        except ArtifactError as err:
+            raise StorageError(
+                f"the log has lost entries: {err.message}", hint="restore its directory whole, never in part"
+            ) from err
 
 
 def own_key(path: Path) -> PrivateKey:

@@ -117,7 +117,7 @@ def _revoke(envelope: bytes, service: Service) -> Revoked:
     said = found.predicate
     revokes = {"keyid": said.keyid} if said.keyid else {"artifact": found.subject}
     _note(found, service)  # before the log, which may fail: what its owner gave up must not count meanwhile
-    place = service.log.place(revocation_entry(revokes, statement=found.sha256))
+    place = service.log.add(revocation_entry(revokes, statement=found.sha256))
     _note(found, service, index=place)
     return Revoked(statement=found.sha256, envelope=cid, log=Logged(index=place, size=service.log.size))
 

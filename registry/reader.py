@@ -5,13 +5,12 @@ cannot both be true.
 """
 
 import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from kolm.cid import CID
+from kolm.cid import CID, sha256_hex
 from kolm.entries import receipt_entry
 from kolm.errors import CheckedError, RegistryError, VerificationError
 from kolm.files import make_folder, read_bytes, write_atomic
@@ -19,15 +18,11 @@ from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
 from kolm.tlog.note import MAX_BYTES, Note, NoteKey
 from kolm.tlog.proof import LogProof
-from kolm.tlog.tiles import Fetch, TileReader, read_entries
+from kolm.tlog.seen import seen_path
+from kolm.tlog.tiles import MAX_ENTRY, WIDTH, Fetch, TileReader, read_entries
 
-MAX_TILE_BYTES = 256 * ((1 << 16) + 1)
-"""A bundle of 256 entries, each as long as entries may be."""
-
-
-def seen_path(logs: Path, origin: str) -> Path:
-    """Return where the last checkpoint seen of a log is kept."""
-    return logs / f"{hashlib.sha256(origin.encode()).hexdigest()}.checkpoint"
+MAX_TILE_BYTES = WIDTH * (2 + MAX_ENTRY)
+"""A full bundle of entries, each with its length and as long as entries may be."""
 
 
 def check_proof(data: bytes, *, artifact: CID, receipt: CID) -> None:
@@ -135,7 +130,7 @@ def _compare(seen: Checkpoint, offered: Checkpoint, proof: Sequence[bytes]) -> N
 
 def _keep_evidence(err: CheckedError, seen: Path, before: bytes, note: bytes, growth: bytes) -> NoReturn:
     """Write both notes, and what was to lead from one to the other; the last one seen stays what it was."""
-    name = f"{seen.stem[:16]}-{hashlib.sha256(before + note).hexdigest()[:16]}"
+    name = f"{seen.stem[:16]}-{sha256_hex(before + note)[:16]}"
     folder = make_folder(seen.parent / "evidence" / name)
     write_atomic(folder / "seen.checkpoint", before)
     write_atomic(folder / "offered.checkpoint", note)

@@ -7,6 +7,7 @@ contradict each other.
 """
 
 import fcntl
+import logging
 import queue
 import shutil
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from kolm.errors import CheckedError, DataError, KolmError, StorageError
+from kolm.errors import ArtifactError, CheckedError, DataError, KolmError, StorageError
 from kolm.files import make_folder, refusal
 from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint
@@ -33,19 +34,32 @@ MOST_AT_ONCE = 4096
 RENEWED_AFTER = 600.0
 """Seconds after which an idle log signs its checkpoint again: readers see that it is not frozen."""
 
+TRIED_AGAIN_AFTER = 5.0
+"""Seconds after which a log that could not write what it had to tries again by itself."""
+
+JOURNAL_ENTRIES = WIDTH * WIDTH
+"""Entries after which the journal begins again."""
+
+LOG = logging.getLogger("kolm.registry.log")
+
 _Waiting = tuple[bytes, "Future[int]"]
 
 
 class Sequencer:
     """The one writer of a log in a directory; the directory is what `/tlog/` serves.
 
-    Raises StorageError when another process writes it, when the disk refuses, and when what is there
-    contradicts a checkpoint that was published.
+    Raises StorageError when another process writes it, when the disk refuses, and when what is there is
+    not whole or contradicts a checkpoint that was published.
     """
 
-    def __init__(self, directory: Path, *, origin: str, key: PrivateKey) -> None:
+    def __init__(
+        self, directory: Path, *, origin: str, key: PrivateKey, journal_entries: int = JOURNAL_ENTRIES
+    ) -> None:
         self._directory = make_folder(directory)
         self._origin, self._key = origin, key
+        self._journal_entries = journal_entries
+        self._refusal: KolmError | None = None
+        """Why the last batch, or the last renewal of the checkpoint, could not be published."""
         self._restored: frozenset[str] = frozenset()
         self._late: dict[bytes, int] = {}
         """Entries that the journal holds though their senders were told otherwise, and where they stand."""
@@ -69,15 +83,20 @@ class Sequencer:
         """
         if not 0 < len(entry) <= MAX_ENTRY:
             raise DataError(f"a log entry has 1 to {MAX_ENTRY} bytes", hint="log a digest of it instead")
-        self.check()
+        if not self._thread.is_alive():
+            raise self._closed()
         place: Future[int] = Future()
         self._queue.put((entry, place))
         return place
 
     def check(self) -> None:
-        """Raise StorageError if nothing can be taken in any more."""
+        """Raise StorageError if the log takes in nothing any more, or could not publish the last time."""
         if not self._thread.is_alive():
-            raise StorageError(f"{self._directory}: the log is closed", hint="start the registry again")
+            raise self._closed()
+        if refused := self._refusal:
+            raise StorageError(
+                f"{self._directory}: nothing is published: {refused.message}", hint=refused.hint
+            ) from refused
 
     def read(self, path: str) -> bytes | None:
         """Return the bytes at a path of the log; None if there are none. Raises StorageError."""
@@ -106,7 +125,7 @@ class Sequencer:
     def _run(self) -> None:
         while True:
             try:
-                first = self._queue.get(timeout=RENEWED_AFTER)
+                first = self._queue.get(timeout=TRIED_AGAIN_AFTER if self._refusal else RENEWED_AFTER)
             except queue.Empty:
                 self._commit([])
                 continue
@@ -128,16 +147,20 @@ class Sequencer:
         try:
             places = self._places(batch)
         except KolmError as err:
+            if self._refusal is None:
+                LOG.error("the log publishes nothing until the next attempt succeeds: %s", err.message)
+            self._refusal = err
             for _, place in batch:
                 place.set_exception(err)
             return
+        self._refusal = None
         for (_, place), index in zip(batch, places, strict=True):
             place.set_result(index)
-        if self._journal.entries >= WIDTH * WIDTH:
+        if self._journal.entries >= self._journal_entries:
             self._restart()
 
     def _places(self, batch: list[_Waiting]) -> list[int]:
-        """Give every entry of a batch its place. Raises StorageError, ArtifactError."""
+        """Give every entry of a batch its place. Raises StorageError."""
         if not self._sound:
             self._frontier, self._sound = self._recover(), True
         begin, places = self._frontier.size, []
@@ -165,9 +188,15 @@ class Sequencer:
             self._sound = False
 
     def _recover(self) -> Frontier:
-        """Make tiles and checkpoint again from the journal."""
+        """Make tiles and checkpoint again from the journal. Raises StorageError."""
         entries = self._journal.read()
-        frontier = Frontier.read(self.read, self._journal.begin)
+        try:
+            frontier = Frontier.read(self.read, self._journal.begin)
+        except ArtifactError as err:
+            raise StorageError(
+                f"{self._directory}: a tile before its journal is missing or damaged: {err.message}",
+                hint="restore the directory whole, never in part",
+            ) from err
         self._restored = _edge(frontier)
         self._publish(frontier, entries)
         return frontier
@@ -206,8 +235,15 @@ class Sequencer:
                 hint="keep key and name of a log; restore the directory whole",
             ) from err
 
+    def _closed(self) -> StorageError:
+        return StorageError(f"{self._directory}: the log is closed", hint="start the registry again")
+
     def _write(self, path: str, data: bytes) -> None:
-        """Put a file in its place whole; readers see the old one or the new one."""
+        """Put a file in its place whole; readers see the old one or the new one.
+
+        Unlike `files.write_atomic` it does not wait for the disk: the journal is there already, and makes
+        the file again. What the journal no longer holds was synced before it began again.
+        """
         target = self._directory / path
         draft = self._directory / "draft"
         try:

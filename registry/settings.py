@@ -16,7 +16,7 @@ class RegistrySettings:
     data: Path
     """Directory of the index, the blobs and the uploads under way."""
     trust: Path
-    """Trust directory (specs/formats/trust.md); read anew for every upload."""
+    """Trust directory (specs/formats/envelope.md 4); read anew for every upload."""
     origin: str | None = None
     """Name of the log; made of its key if none is given."""
     max_artifact_bytes: int = MAX_ARTIFACT_BYTES

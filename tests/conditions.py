@@ -50,11 +50,11 @@ class Switchable(ast.NodeTransformer):
         self.path = path
         self.found: list[str] = []
 
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt:  # noqa: N802 - named by ast
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
         call = node.value
         return self._behind(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else node
 
-    def visit_Raise(self, node: ast.Raise) -> ast.stmt:  # noqa: N802
+    def visit_Raise(self, node: ast.Raise) -> ast.stmt:
         return self._behind(node)
 
     def _behind(self, node: ast.stmt) -> ast.stmt:
@@ -117,17 +117,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Record once, then leave out one refusal after the other, on as many processes as there are cores."""
     passed_by, broken = _answer(_child(lambda: _recorded(session.items)))
-    outcome = {name: "not reached" for name in refusals()} | {name: "" for name in passed_by}
-    waiting, running = [name for name in outcome if name in passed_by], {}
-    while waiting or running:
-        while waiting and len(running) < (os.cpu_count() or 1):
-            name = waiting.pop()
-            items = [session.items[at] for at in passed_by[name]]
-            running[name] = _child(lambda name=name, items=items: _noticed(name, items))
-        name = next(iter(running))
-        outcome[name] = _answer(running.pop(name)) or "noticed by nobody"
-    lines = [f"{name} {outcome[name]}" for name in refusals()]
-    Path(os.environ["KOLM_REFUSALS"]).write_text("\n".join([*broken, *lines]) + "\n", encoding="utf-8")
+    with Path(os.environ["KOLM_REFUSALS"]).open("w", encoding="utf-8", buffering=1) as out:
+        out.writelines(f"{nodeid} fails with all of them\n" for nodeid in broken)
+        out.writelines(f"{name} is not reached\n" for name in refusals() if name not in passed_by)
+        waiting, running = sorted(passed_by), {}
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                name = waiting.pop()
+                items = [session.items[at] for at in passed_by[name]]
+                running[name] = _child(lambda name=name, items=items: _noticed(name, items))
+            name = next(iter(running))
+            out.write(f"{name} is noticed by {_answer(running.pop(name)) or 'nobody'}\n")
     return True
 
 
@@ -147,7 +147,7 @@ def _recorded(items: list[pytest.Item]) -> tuple[dict[str, list[int]], list[str]
 def _noticed(name: str, items: list[pytest.Item]) -> str:
     """Run tests without a refusal until one fails; return it."""
     switch.left_out = name
-    return next((f"noticed by {failed[0]}" for _ in _run(items) if failed), "")
+    return next((failed[0] for _ in _run(items) if failed), "")
 
 
 def _run(items: list[pytest.Item]) -> Iterator[int]:
@@ -168,7 +168,7 @@ def _child(work: Any) -> tuple[int, int]:
     try:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
-        with open(ours, "w", encoding="utf-8") as out:
+        with os.fdopen(ours, "w", encoding="utf-8") as out:
             json.dump(work(), out)
     finally:
         os._exit(0)
@@ -176,7 +176,7 @@ def _child(work: Any) -> tuple[int, int]:
 
 def _answer(child: tuple[int, int]) -> Any:
     pid, answers = child
-    with open(answers, encoding="utf-8") as source:
+    with os.fdopen(answers, encoding="utf-8") as source:
         text = source.read()
     os.waitpid(pid, 0)
     return json.loads(text) if text else "the process broke"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note
+from kolm.cli.options import AsJson
 
 if TYPE_CHECKING:
     from apps.capture.store import CaptureStore, Frozen, Import
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Keep images, prompts and responses, and freeze them as sets.", no_args_is_help=True)
 
 Into = Annotated[str, typer.Option("--into", help="Namespace: a named collection of rows.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Fraction = typer.Option(min=0, max=1, help="Share of the rows, whole groups at a time.")
 SHOWN = 60
 """Characters of a prompt or response in a listing."""

@@ -9,6 +9,7 @@ import typer
 from kolm.cli.bars import Bars
 from kolm.cli.console import command, emit, note, require_extra
 from kolm.cli.evidence import Found
+from kolm.cli.options import AsJson
 from kolm.cli.leaks import leak_lines
 from kolm.cli.store import send
 from kolm.cli.summary import GATE_EXIT, score_lines
@@ -31,7 +32,7 @@ def compile_(
     ),
     registry: Annotated[str | None, typer.Option(help="Registry to push the result to.")] = None,
     push_failed: Annotated[bool, typer.Option(help="Push even if the gate did not pass.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train, evaluate, pack and sign what a spec describes."""
     require_extra("torch", "train")

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from kolm.cli.console import command, emit
+from kolm.cli.options import AsJson
 
 _LEAST_DISK = 5 << 30
 _PINS = re.compile(
@@ -39,7 +40,7 @@ class Finding:
 
 @command
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look at what this machine has for kolm: packages, devices, disk, keys, hub access."""
     from kolm.errors import TrainError

@@ -8,6 +8,7 @@ import typer
 
 from kolm.cli.bars import Bars
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.options import AsJson, MovedBase, TrustCode
 from kolm.cli.pack import read_pack
 from kolm.cli.summary import GATE_EXIT, score_lines
 
@@ -23,10 +24,10 @@ KIND = "kolm-eval/1"
 def eval_(
     artifact: Annotated[Path, typer.Argument(help="Compiled artifact (.kolm).")],
     pack: Annotated[Path, typer.Option(help="Eval pack: its folder, or its pack.yaml.")],
-    base: Annotated[Path | None, typer.Option(help="Folder of the base model, if it moved.")] = None,
+    base: MovedBase = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rows.jsonl and kscore.json.")] = None,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a compiled model and its base on an eval pack, as a compile does; the result is not signed."""
     from kolm.artifact import Artifact, check_members

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from kolm.errors import ArtifactError, KolmError, SpecError, VerificationError
+from kolm.errors import ArtifactError, CheckedError, KolmError, SpecError
+
+if TYPE_CHECKING:
+    from kolm.tlog.note import NoteKey
 
 _LOG_FILES = {
     "--proof": "--proof names the .proof file that `kolm pull` and `kolm push` write",
@@ -31,6 +34,14 @@ class Found:
         stem = artifact.name.removesuffix(".kolm")
         receipt = receipt or artifact.with_name(f"{stem}.receipt.json")
         return cls(artifact, receipt, artifact.with_name(f"{stem}.proof"), cid)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest checkpoint of a log that its auditor knows of, and the file that holds it."""
+
+    path: Path
+    note: bytes
 
 
 @contextmanager
@@ -96,20 +107,38 @@ def check_log_files(proof: Path | None, checkpoint: Path | None, *, known: bool)
             raise SpecError(f"{option} needs a log to trust", hint="kolm key trust --log VKEY")
 
 
-def read_receipt(path: Path, *, limit: int) -> bytes | KolmError:
-    """Return the receipt, or what is wrong with its file: check 3 tells."""
+def last_seen(given: Path | None, log: "NoteKey | None") -> Seen | None:
+    """Return the checkpoint that no proof may be older than: the one named, else the one that `kolm log` kept.
+
+    Raises SpecError for a file that holds no checkpoint of this log, StorageError.
+    """
+    if log is None:
+        return None
+    from kolm.files import read_bytes
+    from kolm.tlog.checkpoint import Checkpoint
+    from kolm.tlog.note import MAX_BYTES
+    from kolm.tlog.seen import logs_folder, seen_path
+
+    path = given or seen_path(logs_folder(), log.name)
+    if not os.path.lexists(path):
+        return None
+    try:
+        note = read_bytes(path, what="checkpoint", max_bytes=MAX_BYTES)
+        Checkpoint.open(note, log)
+    except CheckedError as err:
+        kept = "has log.vkey changed? without that file, a log that was set back goes unnoticed"
+        raise SpecError(
+            f"{path}, the checkpoint of this log that was seen last, cannot be used: {err.message}",
+            hint=_LOG_FILES["--checkpoint"] if given else kept,
+        ) from err
+    return Seen(path, note)
+
+
+def read_evidence(path: Path, *, what: str, limit: int) -> bytes | KolmError | None:
+    """Return a file's bytes, what is wrong with the file, or None if there is none: its check tells."""
     from kolm.files import read_bytes
 
     try:
-        if os.path.lexists(path):
-            return read_bytes(path, what="receipt", max_bytes=limit)
+        return read_bytes(path, what=what, max_bytes=limit) if os.path.lexists(path) else None
     except KolmError as err:
         return err
-    return VerificationError(f"there is no file {path}", check="E_SIG_MISSING")
-
-
-def read_if_there(path: Path, *, what: str, limit: int) -> bytes | None:
-    """Return a file's bytes; one that is not there is for its check to report."""
-    from kolm.files import read_bytes
-
-    return read_bytes(path, what=what, max_bytes=limit) if path.exists() else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.options import AsJson, MovedBase, TrustCode
 
 if TYPE_CHECKING:
     from apps.trainer.export import Exported
@@ -32,15 +33,15 @@ def export(
     artifact: Annotated[Path, typer.Argument(help="Compiled artifact (.kolm).")],
     to: Annotated[Form, typer.Option(help="An adapter for PEFT, or a whole checkpoint for transformers.")],
     out: Annotated[Path, typer.Option(help="New folder to write.")],
-    base: Annotated[Path | None, typer.Option(help="Folder of the base model, if it moved.")] = None,
+    base: MovedBase = None,
     receipt: Annotated[
         Path | None, typer.Option(help="Its receipt; the .receipt.json beside it by default.")
     ] = None,
     dtype: Annotated[
         Dtype | None, typer.Option(help="Of merged weights.", show_default="bfloat16; float16 stays")
     ] = None,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a compiled model as a PEFT adapter or a merged 16-bit checkpoint, with model card and receipt."""
     require_extra("torch", "train")

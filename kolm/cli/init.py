@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kolm.cli.console import command, emit, note
+from kolm.cli.options import AsJson
 
 
 @command
@@ -19,7 +20,7 @@ def init(
     ] = "qwen2_5_vl-tiny",
     train_rows: Annotated[int | None, typer.Option(help="Fewer training rows, for a quick look.")] = None,
     eval_rows: Annotated[int | None, typer.Option(help="Fewer eval rows, for a quick look.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a demo: spec, pictures, eval pack and base; make a signing key if there is none."""
     from apps.capture.charts import CHARTS

@@ -7,8 +7,9 @@ import typer
 
 from kolm.cli.console import command, emit, note
 from kolm.cli.evidence import locate
-from kolm.cli.verify import AsJson, Registry, one_line
+from kolm.cli.options import AsJson, FromRegistry
 from kolm.errors import CheckedError
+from kolm.visible import one_line
 
 if TYPE_CHECKING:
     from kolm.artifact import Artifact
@@ -22,7 +23,7 @@ def inspect(
     target: Annotated[
         str, typer.Argument(metavar="ARTIFACT|CID|RECEIPT", help="A .kolm file, a CID, or a receipt.")
     ],
-    registry: Registry = None,
+    registry: FromRegistry = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what an artifact or a receipt says; `kolm verify` says whether it is true."""

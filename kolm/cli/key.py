@@ -8,15 +8,15 @@ import typer
 
 from kolm.cli.console import command, emit
 from kolm.cli.evidence import trust_folder
-from kolm.cli.verify import one_line
+from kolm.cli.options import AsJson
 from kolm.errors import ArtifactError, KolmError, SpecError
+from kolm.visible import one_line
 
 if TYPE_CHECKING:
     from kolm.trust import Revocation, TrustedKey, TrustStore
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, trust and revoke signing keys.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TrustDir = Annotated[
     Path | None, typer.Option("--dir", help="Trust directory.", show_default="$KOLM_HOME/trust")
 ]

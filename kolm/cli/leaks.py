@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note
+from kolm.cli.options import AsJson
 
 if TYPE_CHECKING:
     from kolm.leaks import Leaks, NearDuplicate
@@ -24,7 +25,7 @@ def leaks(
     html: Annotated[
         Path | None, typer.Option(help="Write a page that shows near duplicates side by side.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare training and validation rows with the eval pack of a spec, without its base.
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from kolm.cli.console import command, emit, note
-from kolm.cli.store import AsJson, Registry
-from kolm.cli.verify import one_line
+from kolm.cli.options import AsJson, Registry
 from kolm.errors import ArtifactError, SpecError
+from kolm.visible import one_line
 
 
 @command
@@ -24,10 +24,10 @@ def log(
 
     A log that forks or is set back is exit code 7; both of its notes are kept as evidence.
     """
-    from kolm.files import home
+    from kolm.tlog.seen import logs_folder, seen_path
     from kolm.trust import TrustStore, default_trust_dir
     from registry.client import RegistryClient
-    from registry.reader import LogReader, seen_path
+    from registry.reader import LogReader
 
     folder = trust or default_trust_dir()
     key = TrustStore.open(folder).log
@@ -37,13 +37,13 @@ def log(
             hint="`kolm key trust --log VKEY`, with what `kolm registry serve` prints after log.vkey",
         )
     with RegistryClient(registry) as client:
-        found = LogReader.open(client.fetch_log, key, logs=home() / "logs")
+        found = LogReader.open(client.fetch_log, key, logs=logs_folder())
         said = found.checkpoint
         before = (
             f"consistent with the {found.seen.size} seen before" if found.seen else "seen for the first time"
         )
         note(f"log {said.origin}: {said.size} entries, {_signed(said.time)}, {before}")
-        note(f"kept as {seen_path(home() / 'logs', key.name)}, for kolm verify --checkpoint")
+        note(f"kept as {seen_path(logs_folder(), key.name)}; kolm verify takes no older proof of this log")
         rows = (_row(index, entry) for index, entry in found.entries(begin))
         if as_json:
             whole = {"origin": said.origin, "size": said.size, "root": said.root.hex(), "time": said.time}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit
+from kolm.cli.options import AsJson
 
 if TYPE_CHECKING:
     from apps.trainer.families import Family
@@ -16,7 +17,7 @@ def models(
     model: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Hub id, or the folder of a checkpoint.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the model families that can be compiled, or say which of them an id belongs to."""
     from apps.trainer.families import families, family_of

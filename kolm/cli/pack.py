@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note
+from kolm.cli.options import AsJson
 
 if TYPE_CHECKING:
     from kolm.pack import EvalPack
@@ -16,7 +17,6 @@ app = typer.Typer(
 )
 
 PackPath = Annotated[Path, typer.Argument(help="A pack.yaml, or the folder that holds it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DISCORDANT = 0.2
 """Share of the questions that base and tuned model are taken to answer differently, for the smallest gain."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.options import AsJson
 from kolm.cli.leaks import leak_lines
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def plan(
     show_row: Annotated[
         int | None, typer.Option(min=0, help="Show one training row decoded, by number from 0.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a compile would do: route, parts, sizes, memory, time, rows and leaks."""
     require_extra("torch", "train")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kolm.cli.console import command, emit, note, require_extra
+from kolm.cli.options import AsJson, MovedBase, TrustCode
 
 
 @command
@@ -15,12 +16,12 @@ def run(
     prompt: Annotated[str | None, typer.Option(help="Question.")] = None,
     rows: Annotated[Path | None, typer.Option(help="Table of questions: .jsonl or .csv.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the answered table.")] = None,
-    base: Annotated[Path | None, typer.Option(help="Folder of the base model, if it moved.")] = None,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
+    base: MovedBase = None,
+    trust_code: TrustCode = False,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer, in tokens; the artifact's own by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer a question about an image with a compiled model, or a whole table of them."""
     from kolm.errors import SpecError

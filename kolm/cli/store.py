@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note
-from kolm.cli.verify import one_line
+from kolm.cli.options import AsJson, Registry
+from kolm.visible import one_line
 
-Registry = Annotated[str, typer.Option(help="Address of the registry, such as http://127.0.0.1:8150.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Patterns = Annotated[list[str] | None, typer.Option(help="Pattern over parameter names; may be repeated.")]
 
 

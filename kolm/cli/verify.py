@@ -9,11 +9,12 @@ import typer
 
 from kolm.cli.bars import Bars
 from kolm.cli.console import command, emit, loading, note, require_extra
-from kolm.cli.evidence import Found, check_log_files, locate, read_if_there, read_receipt, trust_folder
+from kolm.cli.evidence import Found, Seen, check_log_files, last_seen, locate, read_evidence, trust_folder
+from kolm.cli.options import AsJson, TrustCode
 from kolm.cli.pack import read_pack
 from kolm.container import Container
-from kolm.errors import CheckedError, KolmError, SpecError
-from kolm.visible import printable
+from kolm.errors import CheckedError, KolmError, SpecError, VerificationError
+from kolm.visible import one_line
 
 if TYPE_CHECKING:
     from kolm.report.audit import Asked
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 NOT_VERIFIED = 7
 """Exit code for an artifact or receipt that is unreadable, wrong or against policy."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Registry = Annotated[str | None, typer.Option(help="Where to fetch a CID from.")]
 ReceiptFile = Annotated[
     Path | None, typer.Option(help="Its receipt; the .receipt.json beside it by default.")
 ]
@@ -32,7 +31,11 @@ ProofFile = Annotated[
     Path | None, typer.Option(help="Proof that a log holds it; the .proof beside it by default.")
 ]
 CheckpointFile = Annotated[
-    Path | None, typer.Option(help="The log's checkpoint that you saw last: no proof may be older.")
+    Path | None,
+    typer.Option(
+        help="The log's checkpoint that you saw last: no proof may be older.",
+        show_default="the one that kolm log kept",
+    ),
 ]
 TrustDir = Annotated[
     Path | None, typer.Option(help="Whose signatures count.", show_default="$KOLM_HOME/trust")
@@ -56,13 +59,13 @@ def verify(
     proof: ProofFile = None,
     checkpoint: CheckpointFile = None,
     trust: TrustDir = None,
-    registry: Registry = None,
+    registry: FromRegistry = None,
     base: Annotated[Path | None, typer.Option(help="Folder of the base: its weights are compared.")] = None,
     level: Annotated[int, typer.Option(min=0, max=2, help="0: recompute; 1: ask the models again.")] = 0,
     rows: Rows = None,
     nonce: Nonce = None,
     pack: PackPath = None,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the base's own Python code.")] = False,
+    trust_code: TrustCode = False,
     report: PageFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,29 +85,33 @@ def verify(
         _check_page(report)
     store = TrustStore.open(trust_folder(trust, option="--trust"))
     check_log_files(proof, checkpoint, known=store.log is not None)
-    with locate(artifact, registry=registry) as found, Bars() as bars:
+    seen = last_seen(checkpoint, store.log)
+    with locate(artifact, registry=registry) as beside, Bars() as bars:
+        found = replace(beside, receipt=receipt or beside.receipt, proof=proof or beside.proof)
         opening = Container.begin(found.artifact)  # it is read while the rest is loaded
         with loading():
             from kolm.receipt import MAX_BYTES
             from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
             from kolm.verify import verify_bundle
 
-        said = read_receipt(receipt or found.receipt, limit=MAX_BYTES)
+        said = read_evidence(found.receipt, what="receipt", limit=MAX_BYTES)
+        logged = read_evidence(found.proof, what="log proof", limit=2 * NOTE_BYTES)
         audit = verify_bundle(
             opening,
             said if isinstance(said, bytes) else None,
             store,
             expected_cid=found.cid,
             base_dir=base,
-            proof=read_if_there(proof or found.proof, what="proof", limit=2 * NOTE_BYTES),
-            seen=read_if_there(checkpoint, what="checkpoint", limit=NOTE_BYTES) if checkpoint else None,
+            proof=b"" if isinstance(logged, KolmError) else logged,
+            seen=seen.note if seen else None,
             replay=_replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars) if level else None,
         )
         if not isinstance(said, bytes):
-            audit = _naming(audit, said, given=receipt is not None)
+            audit = _without_receipt(audit, found.receipt, said, given=receipt is not None)
+        if isinstance(logged, KolmError):
+            audit = _naming(audit, "E_NOTE_SYNTAX", logged, hint="get it again from the registry's log")
         if report is not None:
-            found = replace(found, receipt=receipt or found.receipt, proof=proof or found.proof)
-            _write_page(audit, report, asked=_asked(found, registry, checkpoint, base, store))
+            _write_page(audit, report, asked=_asked(found, registry, seen, base, store))
     emit(audit.to_json() if as_json else as_text(audit), as_json=as_json)
     if audit.failure is not None:
         if audit.failure.hint and not as_json:
@@ -125,18 +132,22 @@ def _check_page(path: Path) -> None:
 
 
 def _asked(
-    found: Found, registry: str | None, checkpoint: Path | None, base: Path | None, store: "TrustStore"
+    found: Found, registry: str | None, seen: Seen | None, base: Path | None, store: "TrustStore"
 ) -> "Asked":
     """Gather what the page says of the call; also a file that is no container is named by its bytes."""
     from kolm.cid import cid_of_file
     from kolm.report.audit import Asked
 
+    def place(path: Path) -> str:
+        fetched = registry is not None and path.parent == found.artifact.parent
+        return f"{path.name} from {registry}" if fetched else str(path)
+
     return Asked(
-        artifact=f"from {registry}" if registry else str(found.artifact),
+        artifact=place(found.artifact),
         cid=cid_of_file(found.artifact) if found.artifact.is_file() else None,
-        receipt=found.receipt.name if registry else str(found.receipt),
-        proof=str(found.proof) if found.proof.exists() and not registry else None,
-        checkpoint=str(checkpoint) if checkpoint else None,
+        receipt=place(found.receipt),
+        proof=place(found.proof) if found.proof.exists() else None,
+        checkpoint=str(seen.path) if seen else None,
         base=str(base) if base else None,
         trust=store,
     )
@@ -225,11 +236,6 @@ def as_text(report: "AuditReport") -> str:
     return "\n".join(one_line(line) for line in [*lines, closing])
 
 
-def one_line(text: str) -> str:
-    """Return text from a file as one harmless line."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
-
-
 def _line(check: "Check") -> str:
     evidence = "" if check.evidence == "absent" else check.evidence
     return (
@@ -237,17 +243,24 @@ def _line(check: "Check") -> str:
     )
 
 
-def _naming(report: "AuditReport", error: KolmError, *, given: bool) -> "AuditReport":
+def _without_receipt(
+    report: "AuditReport", path: Path, error: KolmError | None, *, given: bool
+) -> "AuditReport":
     """Say in check 3 which file was looked for, and why it is no receipt."""
-    code = error.check if isinstance(error, CheckedError) else "E_IO"
+    error = error or VerificationError(f"there is no file {path}", check="E_SIG_MISSING")
     hint = (
         "check the path given with --receipt"
         if given
         else "get it from the publisher, pass it with --receipt"
     )
-    hint = error.hint or hint
-    checks = [
-        replace(check, code=code, detail=error.message, hint=hint) if check.code == "E_SIG_MISSING" else check
-        for check in report.checks
-    ]
+    code = error.check if isinstance(error, CheckedError) else "E_IO"
+    return _naming(report, "E_SIG_MISSING", error, code=code, hint=hint)
+
+
+def _naming(
+    report: "AuditReport", failed: str, error: KolmError, *, hint: str, code: str | None = None
+) -> "AuditReport":
+    """Say in the check that failed with a code what is wrong with the file it was to read."""
+    told = {"code": code or failed, "detail": error.message, "hint": error.hint or hint}
+    checks = (replace(check, **told) if check.code == failed else check for check in report.checks)
     return replace(report, checks=tuple(checks))

@@ -1,7 +1,5 @@
 """The outcome of an audit as one page to print: each claim under what shows it, each check by its number."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +9,7 @@ from kolm import __version__
 from kolm.predicates import CompilePredicate
 from kolm.report.facts import LIMITS
 from kolm.report.numbers import count, duration, size
-from kolm.report.page import environment
+from kolm.report.page import laid_out
 from kolm.trust import Policy, TrustStore
 from kolm.verify import AuditReport, Check
 from kolm.visible import printable
@@ -63,31 +61,25 @@ class Asked:
 
 def audit_page(audit: AuditReport, asked: Asked, *, at: datetime | None = None) -> str:
     """Lay out the page; `at` is when the audit was made, now unless given."""
-    style = environment().get_template("style.css.j2").render(slices=0, kinds={})
     moment = (at or datetime.now(UTC)).astimezone(UTC)
     claims = list(_claims(audit))
-    return str(
-        environment()
-        .get_template("audit.html.j2")
-        .render(
-            audit=audit,
-            asked={name: _shown(getattr(asked, name)) for name in _NAMED},
-            cid=asked.cid,
-            named=printable(audit.compile.name) if audit.compile else "An artifact",
-            keys=[(keyid, _key(keyid, asked.trust)) for keyid in audit.keys],
-            trusted=_trusted(asked.trust),
-            policy=policy_words(asked.trust.policy),
-            failure=_shown(audit.failure.detail if audit.failure else None),
-            hint=_shown(audit.failure.hint if audit.failure else None),
-            unmade=[(c, printable(c.detail)) for c in audit.checks if c.status == "skipped"],
-            made=f"{moment:%Y-%m-%d %H:%M} UTC with kolm {__version__}",
-            groups=[(group, [c for c in claims if c.group == group]) for group in get_args(Group)],
-            meanings=MEANINGS,
-            not_said=NOT_SAID,
-            checks=[(c, _group(c, audit), printable(c.detail), printable(c.hint)) for c in audit.checks],
-            style=style,
-            style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        )
+    return laid_out(
+        "audit.html.j2",
+        audit=audit,
+        asked={name: _shown(getattr(asked, name)) for name in _NAMED},
+        cid=asked.cid,
+        named=printable(audit.compile.name) if audit.compile else "An artifact",
+        keys=[(keyid, _key(keyid, asked.trust)) for keyid in audit.keys],
+        trusted=_trusted(asked.trust),
+        policy=policy_words(asked.trust.policy),
+        failure=_shown(audit.failure.detail if audit.failure else None),
+        hint=_shown(audit.failure.hint if audit.failure else None),
+        unmade=[(c, printable(c.detail)) for c in audit.checks if c.status == "skipped"],
+        made=f"{moment:%Y-%m-%d %H:%M} UTC with kolm {__version__}",
+        groups=[(group, [c for c in claims if c.group == group]) for group in get_args(Group)],
+        meanings=MEANINGS,
+        not_said=NOT_SAID,
+        checks=[(c, _group(c, audit), printable(c.detail), printable(c.hint)) for c in audit.checks],
     )
 
 

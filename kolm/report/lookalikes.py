@@ -1,7 +1,5 @@
 """The page of `kolm leaks --html`: near duplicates side by side, for whoever reviews them."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +7,7 @@ from kolm.dataset import Dataset
 from kolm.leaks import Leaks, NearDuplicate
 from kolm.pack import EvalPack
 from kolm.report.answers import thumbnail
-from kolm.report.page import environment
+from kolm.report.page import laid_out
 
 MOST = 500
 """Pairs that are shown; the rest is counted."""
@@ -30,15 +28,9 @@ def lookalikes_html(found: Leaks, trained_on: Sequence[Dataset], pack: EvalPack)
             "sizes": (one.size, two.size),
         }
 
-    style = environment().get_template("style.css.j2").render(slices=0, kinds={})
-    return str(
-        environment()
-        .get_template("lookalikes.html.j2")
-        .render(
-            pack=pack.name,
-            counts=found.counts(),
-            pairs=[shown(pair) for pair in pairs[:MOST]],
-            style=style,
-            style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        )
+    return laid_out(
+        "lookalikes.html.j2",
+        pack=pack.name,
+        counts=found.counts(),
+        pairs=[shown(pair) for pair in pairs[:MOST]],
     )

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -21,32 +22,40 @@ def html_page(facts: Facts) -> str:
     answers = chosen_rows(facts.rows, facts.pack, metrics=facts.artifact.lock.metrics)
     shown = list(dict.fromkeys(answer["slice"] for answer in answers))
     log = read_log(facts.artifact.read("train/log.jsonl"))
-    style = environment().get_template("style.css.j2").render(slices=len(shown), kinds=KINDS)
-    return str(
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            f=facts,
-            style=style,
-            style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            answers=answers,
-            shown_slices=shown,
-            log=log,
-            modules=module_tree(facts.artifact.modules),
-            draw=figures,
-            kinds=KINDS,
-            tests=TESTS,
-            conditions=judged(facts.k),
-            axes=axes_of(facts.k),
-            gate=gate_line(facts.k),
-            limits=LIMITS,
-            many_attempts=MANY_ATTEMPTS,
-        )
+    return laid_out(
+        "page.html.j2",
+        slices=len(shown),
+        kinds=KINDS,
+        f=facts,
+        answers=answers,
+        shown_slices=shown,
+        log=log,
+        modules=module_tree(facts.artifact.modules),
+        draw=figures,
+        tests=TESTS,
+        conditions=judged(facts.k),
+        axes=axes_of(facts.k),
+        gate=gate_line(facts.k),
+        limits=LIMITS,
+        many_attempts=MANY_ATTEMPTS,
     )
 
 
+def laid_out(template: str, *, slices: int = 0, kinds: Mapping[str, str] | None = None, **shown: Any) -> str:
+    """Fill a page's template: with its style, and with the digest of it.
+
+    The page's Content-Security-Policy names that digest, so that a browser applies this style and loads
+    nothing else (W3C CSP Level 3, 2.3.1). The style has a rule for each of the `slices` and `kinds` to filter by.
+    """
+    filters: Mapping[str, str] = kinds or {}
+    style = _environment().get_template("style.css.j2").render(slices=slices, kinds=filters)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = _environment().get_template(template)
+    return str(page.render(style=style, style_digest=digest, kinds=filters, **shown))
+
+
 @cache
-def environment() -> Any:
+def _environment() -> Any:
     """Return where the pages' templates are: everything that is put into one is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 

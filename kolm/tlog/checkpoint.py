@@ -13,6 +13,7 @@ from kolm.tlog.note import Note, NoteKey, sign_note
 
 _COUNT = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
 _MAX_COUNT = (1 << 63) - 1
+_HINT = "get it again from the log"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Checkpoint:
 def count(text: str) -> int:
     """Read a size or an index: decimal, no leading zeros, below 2^63. Raises ArtifactError."""
     if not _COUNT.match(text) or int(text) > _MAX_COUNT:
-        raise _malformed(f"{text[:24]!r} is not a number of entries")
+        raise ArtifactError(
+            f"{text[:24]!r} is not a size or an index of a log", check="E_NOTE_SYNTAX", hint=_HINT
+        )
     return int(text)
 
 
@@ -71,11 +74,9 @@ def decoded_hash(text: str) -> bytes:
     """Read one SHA-256 hash in canonical base64. Raises ArtifactError (E_NOTE_SYNTAX)."""
     data = decode_base64(text)
     if data is None or len(data) != HASH_BYTES:
-        raise _malformed("a hash is not 32 bytes in base64")
+        raise ArtifactError("a hash is not 32 bytes in base64", check="E_NOTE_SYNTAX", hint=_HINT)
     return data
 
 
 def _malformed(reason: str) -> ArtifactError:
-    return ArtifactError(
-        f"not a checkpoint: {reason}", check="E_NOTE_SYNTAX", hint="get it again from the log"
-    )
+    return ArtifactError(f"not a checkpoint: {reason}", check="E_NOTE_SYNTAX", hint=_HINT)

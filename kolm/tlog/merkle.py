@@ -99,7 +99,10 @@ def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
 
 
 def consistency_proof(old_size: int, new_size: int, subtree: Subtree) -> list[bytes]:
-    """Return the proof that the first `old_size` leaves are those of the smaller tree (RFC 6962 2.1.2)."""
+    """Return the proof that the first `old_size` leaves, at least one, are those of the smaller tree.
+
+    RFC 6962 2.1.2.
+    """
     return [_range_hash(begin, end, subtree) for begin, end in _subproof(old_size, 0, new_size, whole=True)]
 
 

@@ -118,21 +118,21 @@ class Note:
                 ) from err
 
     def time_of(self, key: NoteKey) -> int | None:
-        """Return when the holder of a key says the note was the newest, in seconds since 1970, or None.
+        """Return when the holder of a key last said the note was the newest, in seconds since 1970, or None.
 
-        Raises VerificationError (E_NOTE_SIG).
+        Raises VerificationError (E_NOTE_SIG) if any line of it that carries a time is wrong.
         """
+        times = []
         for name, data in self.signatures:
             if (name, data[:4]) == (key.name, key.timed_id):
-                time = int.from_bytes(data[4:12], "big")
+                times.append(int.from_bytes(data[4:12], "big"))
                 try:
-                    key.public.verify(data[12:], _timed(self.text, time))
+                    key.public.verify(data[12:], _timed(self.text, times[-1]))
                 except VerificationError as err:
                     raise VerificationError(
                         f"the time that {name} signed is wrong", check="E_NOTE_SIG", hint=err.hint
                     ) from err
-                return time
-        return None
+        return max(times, default=None)
 
 
 def is_name(text: str) -> bool:
@@ -152,7 +152,7 @@ def sign_note(text: str, *, name: str, key: PrivateKey, time: int) -> bytes:
 
 
 def _timed(text: str, time: int) -> bytes:
-    """Return what a cosignature signs."""
+    """Return what a cosignature signs (c2sp.org/tlog-cosignature, Format)."""
     return f"cosignature/v1\ntime {time}\n{text}".encode()
 
 

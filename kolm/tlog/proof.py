@@ -25,8 +25,10 @@ class LogProof:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a proof. Raises ArtifactError (E_NOTE_SYNTAX)."""
+        if len(data) > 2 * MAX_BYTES:
+            raise _malformed(f"larger than {2 * MAX_BYTES} bytes")
         try:
-            text = data.decode("utf-8") if len(data) <= 2 * MAX_BYTES else ""
+            text = data.decode("utf-8")
         except UnicodeDecodeError as err:
             raise _malformed("not UTF-8") from err
         head, blank, note = text.partition("\n\n")

@@ -189,7 +189,7 @@ def test_kolm_log_prints_and_remembers(known: str, offer: Offer, kolm_home: Path
     assert abs(said["time"] - time.time()) < 600
     assert "consistent with the 1 seen before" in second.stderr
     (kept,) = (kolm_home / "logs").glob("*.checkpoint")
-    assert f"kept as {kept}, for kolm verify --checkpoint" in second.stderr
+    assert f"kept as {kept}; kolm verify takes no older proof" in second.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from kolm.errors import RegistryError, VerificationError
 from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint, decoded_hash
 from kolm.tlog.merkle import check_consistency, leaf_hash
-from registry.reader import LogReader, seen_path
+from kolm.tlog.seen import seen_path
+from registry.reader import LogReader
 from tests.kolm.tlog.logs import LOG, ORIGIN, fetching, straight_root
 
 

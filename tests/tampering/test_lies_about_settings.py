@@ -11,6 +11,7 @@ from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.cid import sha256_hex
 from kolm.keys import PrivateKey
 from kolm.predicates import TextTrainBlock
+from kolm.schedule import passes
 from kolm.verify import verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 from tests.tampering.lies import COMPILE, PROVENANCE, Statements, audit, edit_json, failed, read, resigned
@@ -236,6 +237,33 @@ def test_a_log_of_another_schedule(here: Path, key: PrivateKey, change: Any, say
 
     check = audit(lie(here, key, edit=edit, claim=told)).checks[13]
     assert (check.code, check.detail) == ("E_TRAINLOG", f"train/log.jsonl: {says}")
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_rows_that_were_left_out_show_in_a_whole_pass(here: Path, key: PrivateKey, honest: bool) -> None:
+    """Two of three rows are fed, in the order that the seed gives two rows."""
+
+    def two_of_three(commitment: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        orders = passes(2, seed=commitment["seed"])
+        for record in steps_of(records):
+            fed = [("train-0", "train-2")[place] for place in next(orders)]
+            record["rows"] = fed if honest else fed[::-1]
+
+    def edit(members: Members) -> None:
+        text = read(members, "spec.yaml").decode()
+        members["spec.yaml"] = text.replace("lora_r: 2", "lora_r: 2\n  on_overlong: drop").encode()
+        edit_json(members, "spec.lock.json", lambda lock: lock["config"].update(on_overlong="drop"))
+        made = {name: sha256_hex(read(members, f"spec.{end}")) for name, end in ENDS.items()}
+        rechained(lambda commitment, _: commitment.update(made))(members)
+        rechained(two_of_three)(members)
+
+    def told(facts: dict[str, Any]) -> None:
+        facts["train_block"] |= {"train_examples": 2, "dropped_examples": 1}
+
+    assert audit(lie(here, key, edit=edit, claim=told)).ok is honest
+
+
+ENDS = {"spec": "yaml", "lock": "lock.json"}
 
 
 @pytest.mark.parametrize("data", ["", ", split: {validation: 0.2}"])
