@@ -65,6 +65,35 @@ _OPEN: tuple[tuple[re.Pattern[str], Role], ...] = (
 )
 
 
+PROCESSOR_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tekken.json",
+    "tiktoken.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Files of a base that turn images and text into tensors: those it has travel in the artifact."""
+
+_MANIFEST_BYTES = 1 << 20
+_ROW_BYTES = 512
+"""Most of `manifest.json`: a name has at most 255 bytes, and the base's files are few."""
+
+LOCK_BYTES = 16 << 20
+"""Most of `spec.lock.json`, and of the adapter's config, which names the same modules."""
+
+
 class Member(Closed):
     """One member other than the manifest itself."""
 
@@ -112,13 +141,16 @@ class Artifact:
     @cached_property
     def manifest(self) -> Manifest:
         """The parsed `manifest.json`. Raises ArtifactError."""
-        return read_model(Manifest, parse_canonical(self.read(MANIFEST), what=MANIFEST), what=MANIFEST)
+        most = _MANIFEST_BYTES + _ROW_BYTES * len(self.container.names)
+        data = self.container.read(MANIFEST, max_bytes=most)
+        return read_model(Manifest, parse_canonical(data, what=MANIFEST), what=MANIFEST)
 
     @cached_property
     def lock(self) -> Lock:
         """The parsed `spec.lock.json`. Raises ArtifactError."""
         name = "spec.lock.json"
-        return read_model(Lock, parse_canonical(self.read(name), what=name), what=name)
+        data = self.container.read(name, max_bytes=LOCK_BYTES)
+        return read_model(Lock, parse_canonical(data, what=name), what=name)
 
     @cached_property
     def modules(self) -> ModuleManifest:
@@ -218,6 +250,9 @@ def _check_processor(artifact: Artifact) -> None:
         if base.get(name.removeprefix("processor/")) != artifact.container.sha256(name)
     ]
     _none_of(foreign, "not the base's file of this name", check="E_MEMBER_DIGEST")
+    left_out = {f"processor/{name}" for name in base if name in PROCESSOR_FILES}
+    left_out -= set(artifact.members("processor"))
+    _none_of(sorted(left_out), "missing, though the base has it", check="E_MEMBER_MISSING")
 
 
 def _none_of(names: list[str], defect: str, *, check: str) -> None:

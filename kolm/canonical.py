@@ -17,6 +17,9 @@ from kolm.errors import ArtifactError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+MAX_VALUES = 2_000_000
+"""Most commas and opening brackets of a document, wherever they stand: what reading costs goes by them."""
+MAX_LINES = 500_000
 _LARGEST_INTEGER = 2**53 - 1  # RFC 7493 2.2: beyond it, numbers stop being exact in other readers
 _PLAIN_BELOW = 1e21  # ES6 writes whole numbers below this without an exponent (RFC 8785 3.2.2.3)
 _HINT = "the file was changed or written by something else; get it again from its publisher"
@@ -38,18 +41,30 @@ def canonical_json(value: Any) -> bytes:
         raise _error("this value has no canonical JSON form: it is nested too deeply") from err
 
 
-def parse_canonical(data: bytes, *, what: str, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+def parse_canonical(
+    data: bytes,
+    *,
+    what: str,
+    max_bytes: int = MAX_BYTES,
+    max_depth: int = MAX_DEPTH,
+    max_values: int = MAX_VALUES,
+) -> Any:
     """Read canonical JSON; `what` names it in messages.
 
-    Raises ArtifactError E_LIMIT for more than `max_bytes`, E_JSON_CANONICAL for everything that is
-    not the canonical spelling of a value nested at most `max_depth` deep.
+    Raises ArtifactError E_LIMIT for more than `max_bytes`, or more commas and opening brackets than
+    `max_values`, E_JSON_CANONICAL for everything that is not the canonical spelling of a value nested at
+    most `max_depth` deep.
     """
     if len(data) > max_bytes:
         raise ArtifactError(f"{what} has {len(data)} bytes; at most {max_bytes} are read", check="E_LIMIT")
+    if len(data) > max_values and sum(map(data.count, (b",", b"[", b"{"))) > max_values:
+        raise ArtifactError(f"{what} holds more than {max_values} values", check="E_LIMIT")
+    if not data:
+        raise _error(f"{what} is empty")
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_names,
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_constant,
@@ -76,6 +91,8 @@ def parse_canonical_lines(data: bytes, *, what: str, max_bytes: int = MAX_BYTES)
         raise ArtifactError(f"{what} has {len(data)} bytes; at most {max_bytes} are read", check="E_LIMIT")
     if not data:
         return []
+    if data.count(b"\n") > MAX_LINES:
+        raise ArtifactError(f"{what} has more than {MAX_LINES} lines", check="E_LIMIT")
     if not data.endswith(b"\n"):
         raise _error(f"{what} is not canonical JSON Lines: the last line does not end in a newline")
     lines = data[:-1].split(b"\n")
@@ -112,8 +129,8 @@ def _check_value(value: Any, *, depth: int, max_depth: int | None = None) -> Non
         raise rfc8785.CanonicalizationError(f"the whole number {value!r} is not below 2^53")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object whose names are unique (RFC 7493 2.3)."""
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object whose names are unique (RFC 7493 2.3). Raises ValueError."""
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()

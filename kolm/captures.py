@@ -112,7 +112,7 @@ def read_frozen(captures: Captures, pin: Pin) -> tuple[Example, ...]:
 
 def _frozen_rows(data: bytes, pin: Pin) -> tuple[Example, ...]:
     try:
-        value: Any = parse_canonical(data, what=str(pin), max_bytes=len(data))
+        value: Any = parse_canonical(data, what=str(pin), max_bytes=len(data), max_values=len(data))
     except ArtifactError as err:
         raise DataError(f"{pin}: {err.message}", hint=err.hint) from err
     members = value.keys() if isinstance(value, dict) else set()

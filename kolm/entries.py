@@ -2,12 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import CID, parse_cid
-from kolm.errors import ArtifactError
-from kolm.schema import Closed, Hex
+from kolm.schema import Closed, Hex, read_model
 
 _Kind = Literal["kolm-entry/1"]
 KIND: _Kind = "kolm-entry/1"
@@ -67,16 +66,7 @@ def parse_entry(data: bytes) -> LogEntry:
     Raises ArtifactError (E_LIMIT, E_JSON_CANONICAL, E_SCHEMA, E_CID_SYNTAX, E_CID_PROFILE).
     """
     value: Any = parse_canonical(data, what="the log entry", max_bytes=MAX_BYTES, max_depth=2)
-    try:
-        found = _ADAPTER.validate_python(value)
-    except ValidationError as err:
-        first = err.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"]) or "document"
-        raise ArtifactError(
-            f"the log entry: {place}: {first['msg']}",
-            check="E_SCHEMA",
-            hint="the log holds something that is not kolm's; ask whoever runs it",
-        ) from err
+    found = read_model(_ADAPTER, value, what="the log entry")
     for cid in _cids(found):
         parse_cid(cid)
     return found

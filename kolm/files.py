@@ -5,6 +5,7 @@ that leaves what was there before, and nothing else.
 """
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -165,6 +166,18 @@ def make_folder(path: Path, *, mode: int = 0o777) -> Path:
     except OSError as err:
         raise refusal(err, action="make the folder", path=path) from err
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` alone, among processes as among threads; it stays. Raises StorageError."""
+    try:
+        handle = path.open("ab")
+    except OSError as err:
+        raise refusal(err, action="lock", path=path) from err
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kolm.canonical import unique_names
 from kolm.captures import Captures
 from kolm.errors import DataError, StorageError
 from kolm.files import open_for_reading
@@ -243,17 +244,10 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _json_record(line: bytes) -> Mapping[str, Any] | DataError:
     try:
-        record = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
+        record = json.loads(line.decode("utf-8"), object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as err:
         return refused(f"not JSON: {err}")
     return record if isinstance(record, dict) else refused("not a JSON object")
-
-
-def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(members)
-    if len(record) != len(members):
-        raise ValueError("a member is named twice")
-    return record
 
 
 def _csv_records(path: Path, *, any_columns: bool) -> Iterator[Numbered]:

@@ -18,6 +18,7 @@ from kolm.cid import CID, sha256_hex
 from kolm.collaborators import Evaluate, Job, Outputs, Trained, Voice
 from kolm.files import make_folder, read_bytes, replace_all, staging, write_atomic
 from kolm.inputs import Inputs
+from kolm.instants import spell_instant
 from kolm.keys import PrivateKey
 from kolm.metrics import versions_of
 from kolm.pack import pack_members
@@ -67,7 +68,7 @@ def compile_spec(
     The artifact's bytes depend on the inputs alone; run id, clock and measurements go into the receipt.
     Raises TrainError, FreezeMismatchError, EvalError, StorageError; then `out` is as it was.
     """
-    spec, started = loaded.spec, _timestamp(clock())
+    spec, started = loaded.spec, spell_instant(clock())
     lock = lock_document(loaded, job=job, inputs=inputs)
     job.check_pack(inputs.pack)
     voice.planned(inputs, job)
@@ -224,13 +225,8 @@ def _observed(
         planned=planned,
         memory={"peak_bytes": job.peak_memory()},
         started=started,
-        finished=_timestamp(clock()),
+        finished=spell_instant(clock()),
         block="vlm_train" if job.sees_images else "text_train",
         near_duplicates=inputs.leaks.near_duplicates,
         text_overlaps=len(inputs.leaks.texts),
     )
-
-
-def _timestamp(now: datetime) -> str:
-    """Return a UTC time in whole seconds, as RFC 3339 writes it."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,13 +4,12 @@ The format is specs/formats/receipt.md. A receipt can be made again (another key
 without changing the artifact or its CID, and it carries no key that anyone should trust.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kolm.artifact import Artifact
-from kolm.canonical import canonical_json, parse_canonical
+from kolm.canonical import canonical_json, decode_base64, parse_canonical
 from kolm.cid import CID, cid_of, digest_of, parse_cid, sha256_hex
 from kolm.dataset import parse_set
 from kolm.dsse import sign_envelope
@@ -40,6 +39,8 @@ Block = Literal["vlm_train", "text_train"]
 """What the training block is called: by whether the base looks at images."""
 
 MAX_BYTES = 64 * 1024 * 1024
+_MAX_VALUES = 1000
+"""Most commas and opening brackets of a receipt: its payloads are base64, which has none."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Receipt:
         """Read a receipt. Raises ArtifactError (E_JSON_CANONICAL, E_SCHEMA, E_CID_SYNTAX, E_CID_PROFILE)."""
         if len(data) > MAX_BYTES:
             raise ArtifactError("the receipt is too large", check="E_LIMIT")
-        document = read_model(_Document, parse_canonical(data, what="receipt"), what="receipt")
+        value = parse_canonical(data, what="receipt", max_values=_MAX_VALUES)
+        document = read_model(_Document, value, what="receipt")
         return cls(cid_of(data), parse_cid(document.artifact), tuple(document.envelopes))
 
     def unverified(self) -> list[Statement]:
@@ -101,10 +103,11 @@ class Receipt:
 
 
 def _payload(envelope: Any) -> bytes:
-    try:
-        return base64.b64decode(envelope["payload"], validate=True)
-    except (TypeError, KeyError, ValueError) as err:
-        raise ArtifactError("an envelope has no payload that can be read", check="E_ENVELOPE") from err
+    payload = envelope.get("payload") if isinstance(envelope, dict) else None
+    data = decode_base64(payload) if isinstance(payload, str) else None
+    if data is None:
+        raise ArtifactError("an envelope has no payload that can be read", check="E_ENVELOPE")
+    return data
 
 
 def build_receipt(facts: CompileFacts, key: PrivateKey) -> bytes:

@@ -14,6 +14,7 @@ from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import CID, parse_cid, sha256_hex
 from kolm.dsse import open_envelope, sign_envelope
 from kolm.errors import VerificationError
+from kolm.instants import spell_instant
 from kolm.keys import PrivateKey
 from kolm.schema import Closed, Hex, Timestamp, read_model
 from kolm.trust import TrustStore
@@ -61,8 +62,7 @@ def sign_revocation(
 ) -> bytes:
     """Return the envelope by which `key` revokes an artifact, or itself if none is named."""
     subject = {"keyid": key.key_id} if artifact is None else {"artifact": artifact}
-    time = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    payload = {"kind": _KIND, **subject, "reason": reason, "at": time}
+    payload = {"kind": _KIND, **subject, "reason": reason, "at": spell_instant(at or datetime.now(UTC))}
     return canonical_json(sign_envelope(canonical_json(payload), key, payload_type=PAYLOAD_TYPE))
 
 

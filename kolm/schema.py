@@ -4,12 +4,12 @@ Every signed or hashed document is read through a model that refuses unknown mem
 nothing, because a member that nobody reads could change what the rest means.
 """
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from kolm.errors import ArtifactError
+from kolm.instants import PATTERN, read_instant
 
 Hex = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 """A SHA-256 digest as 64 lower-case hexadecimal digits."""
@@ -18,21 +18,12 @@ RunId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
 """128 random bits that name one run of one compile."""
 
 
-def instant(text: str) -> datetime:
-    """Return the moment a `Timestamp` names. Raises ValueError for a date or time that no calendar has."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
 def _on_the_calendar(text: str) -> str:
-    instant(text)
+    read_instant(text)
     return text
 
 
-Timestamp = Annotated[
-    str,
-    Field(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\z"),
-    AfterValidator(_on_the_calendar),
-]
+Timestamp = Annotated[str, Field(pattern=rf"\A{PATTERN}\z"), AfterValidator(_on_the_calendar)]
 """A UTC time in whole seconds, as RFC 3339 writes it: `2026-01-31T12:00:00Z`, on a day that exists."""
 
 Count = Annotated[int, Field(ge=0)]
@@ -47,9 +38,15 @@ class Closed(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_model(model: type[Model], value: Any, *, what: str) -> Model:
+@overload
+def read_model(model: type[Model], value: Any, *, what: str) -> Model: ...
+@overload
+def read_model(model: TypeAdapter[Model], value: Any, *, what: str) -> Model: ...
+def read_model(model: type[Model] | TypeAdapter[Model], value: Any, *, what: str) -> Model:
     """Return parsed JSON as `model`. Raises ArtifactError (E_SCHEMA) naming the first wrong member."""
     try:
+        if isinstance(model, TypeAdapter):
+            return model.validate_python(value)
         return model.model_validate(value)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kolm.canonical import unique_names
 from kolm.errors import ArtifactError
 from kolm.files import open_for_reading, refusal
 
@@ -136,7 +137,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
     if not raw.startswith(b"{"):
         raise _error("the header does not begin with '{'")
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_names, parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
         raise _error(f"the header is not JSON: {str(err)[:200]}") from err
     metadata = header.get("__metadata__", {})
@@ -188,13 +189,6 @@ def _read(handle: BinaryIO, size: int) -> bytes:
     if left:
         raise _error("the file ends early")
     return b"".join(pieces)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
 
 
 def _no_constant(text: str) -> Any:

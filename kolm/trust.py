@@ -1,9 +1,9 @@
 """The trust directory: whose signatures count, since when, until when, and which no longer do.
 
     keys/<key id>.json   {"pem": ..., "from": time | null, "until": time | null, "label": ...}
-    revoked.json         {"<key id or artifact CID>": {"at": time, "reason": ..., "index": place in the log}}
+    revoked.json         {"<key id or CID>": {"at": time, "reason": ..., "index": place, "log": vkey}}
     log.vkey             the key of the log whose proofs count
-    policy.yaml          what a receipt must show beyond being true
+    policy.yaml          what a receipt must show beyond being true (`kolm.policy`)
 
 It belongs to whoever verifies. Nothing in an artifact or a receipt adds to it (specs/formats/envelope.md 4).
 """
@@ -14,30 +14,21 @@ import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from kolm.canonical import canonical_json
+from kolm.canonical import canonical_json, unique_names
 from kolm.cid import parse_cid
 from kolm.errors import CheckedError, SigningError, SpecError, VerificationError
-from kolm.files import home, make_folder, read_bytes, refusal, write_atomic
+from kolm.files import home, locked, make_folder, read_bytes, refusal, write_atomic
+from kolm.instants import read_instant, spell_instant
 from kolm.keys import PublicKey
+from kolm.policy import Policy, read_policy
 from kolm.tlog.note import NoteKey
 
-LARGEST_MISMATCH = 0.2
-"""Most of what a policy may let pass: beyond it, answers are not compared any more."""
-
 _LARGEST_FILE = 1 << 20
-_SWITCHES = {"require_pass", "require_log"}
-_NUMBERS = {"replay_mismatch": LARGEST_MISMATCH, "log_max_age_days": 36525}
-_DEMANDS = _SWITCHES | set(_NUMBERS)
 _KEY_ID = re.compile(r"[0-9a-f]{64}\Z")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HINT = "correct the file, or make it anew with `kolm key trust`"
-_POLICY_HINT = (
-    "correct the file, such as `require_log: true`; specs/formats/envelope.md 4 says what it may hold"
-)
 
 
 @dataclass(frozen=True)
@@ -61,26 +52,20 @@ class Revocation:
     at: datetime
     reason: str
     index: int | None = None
-    """Where the log says so: what the key signed and the log holds at a smaller index counts still."""
+    """Where a log says so: what the key signed and that log holds at a smaller index counts still."""
+    log: NoteKey | None = None
+    """Which log says so; none exactly if there is no index."""
+
+    def spares(self, index: int | None, *, log: NoteKey | None) -> bool:
+        """Say whether what a key signed still counts, by where `log` holds it: another log shows nothing."""
+        if self.index is None or self.log is None or index is None or log != self.log:
+            return False
+        return index < self.index
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of revoked.json."""
-        index = {} if self.index is None else {"index": self.index}
-        return {"at": _spell(self.at), "reason": self.reason} | index
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the verifying side asks for beyond true statements."""
-
-    require_pass: bool = False
-    """Refuse artifacts whose gate verdict is not PASS."""
-    replay_mismatch: float = 0.0
-    """Share of replayed outputs that may differ on another machine than the receipt's (verification.md 4)."""
-    require_log: bool = False
-    """Refuse receipts without a proof that they are in the log."""
-    log_max_age_days: float | None = None
-    """Refuse proofs whose checkpoint is older; None takes any."""
+        place = {"index": self.index, "log": self.log.vkey} if self.log else {}
+        return {"at": spell_instant(self.at), "reason": self.reason} | place
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,7 @@ class TrustStore:
     dir: Path | None = None
     keys: Mapping[str, TrustedKey] = field(default_factory=dict)
     revocations: Mapping[str, Revocation] = field(default_factory=dict)
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     log: NoteKey | None = None
     """Key of the log whose proofs count."""
 
@@ -103,7 +88,10 @@ class TrustStore:
         try:
             files = sorted((dir / "keys").iterdir()) if os.path.lexists(dir / "keys") else []
             keys = {path.stem: _trusted_key(path) for path in files if path.suffix == ".json"}
-            return cls(dir, keys, _revocations(dir), _policy(dir / "policy.yaml"), _log(dir / "log.vkey"))
+            log = _log(dir / "log.vkey")
+            return cls(
+                dir, keys, _revocations(dir), read_policy(dir / "policy.yaml", log=log is not None), log
+            )
         except OSError as err:
             raise refusal(err, action="read the trust directory", path=dir) from err
 
@@ -157,7 +145,8 @@ def trust_key(
         )
     if from_ is not None and until is not None and until <= from_:
         raise SigningError("the key would never count: until is not after from", hint="give a later time")
-    row = {"pem": public.pem(), "from": _spell(from_), "until": _spell(until), "label": label}
+    window = {"from": from_ and spell_instant(from_), "until": until and spell_instant(until)}
+    row = {"pem": public.pem(), **window, "label": label}
     path = make_folder(dir / "keys") / f"{public.key_id}.json"
     write_atomic(path, canonical_json(row) + b"\n")
     return path
@@ -173,11 +162,14 @@ def trust_log(dir: Path, vkey: str) -> Path:
     return path
 
 
-def revoke(dir: Path, subject: str, reason: str, *, index: int | None = None) -> Path:
+def revoke(
+    dir: Path, subject: str, reason: str, *, index: int | None = None, log: NoteKey | None = None
+) -> Path:
     """Let a key or an artifact no longer count, and return the list's file.
 
-    `subject` is a key id or a CID, `index` where the log says so. Revoking again only adds an index that
-    was not known. Raises SigningError, StorageError.
+    `subject` is a key id or a CID, `index` where `log` says so, the one of log.vkey unless it is given.
+    Revoking again adds an index that was not known, or replaces one of another log. Others may revoke at
+    the same time. Raises SigningError, SpecError, StorageError.
     """
     if not _is_subject(subject):
         raise SigningError(
@@ -186,11 +178,19 @@ def revoke(dir: Path, subject: str, reason: str, *, index: int | None = None) ->
         )
     if not reason.strip():
         raise SigningError("a revocation needs a reason", hint="say in a few words what happened")
-    known = _revocations(dir)
-    entry = known.get(subject) or Revocation(datetime.now(UTC), reason.strip())
-    known[subject] = replace(entry, index=index if entry.index is None else entry.index)
+    log = None if index is None else log or _log(dir / "log.vkey")
+    if index is not None and log is None:
+        raise SigningError(
+            f"entry {index} of which log? none is trusted in {dir}",
+            hint="trust it first with `kolm key trust --log VKEY`, or leave the index out",
+        )
     path = make_folder(dir) / "revoked.json"
-    write_atomic(path, canonical_json({name: row.to_json() for name, row in known.items()}) + b"\n")
+    with locked(dir / "revoked.lock"):
+        known = _revocations(dir)
+        entry = known.get(subject) or Revocation(datetime.now(UTC), reason.strip())
+        known[subject] = entry if log in (None, entry.log) else replace(entry, index=index, log=log)
+        rows = {name: row.to_json() for name, row in known.items()}
+        write_atomic(path, canonical_json(rows) + b"\n")
     return path
 
 
@@ -223,14 +223,19 @@ def _revocations(dir: Path) -> dict[str, Revocation]:
     found: dict[str, Revocation] = {}
     for subject, row in (_object(path) if os.path.lexists(path) else {}).items():
         members = set(row) if isinstance(row, dict) else set()
-        if not _is_subject(subject) or not {"at", "reason"} <= members <= {"at", "reason", "index"}:
-            raise _unusable(path, f"the entry {subject[:80]!r} is not a key id or CID with at and reason")
+        if not _is_subject(subject) or members not in ({"at", "reason"}, {"at", "reason", "index", "log"}):
+            raise _unusable(
+                path,
+                f"the entry {subject[:80]!r} is not a key id or CID with at and reason, "
+                "and with index and log where a log says so",
+            )
         at, index = _instant(path, row["at"]), row.get("index")
         if at is None or not isinstance(row["reason"], str):
             raise _unusable(path, f"the entry {subject[:80]!r} lacks a time or a reason")
         if "index" in row and (isinstance(index, bool) or not isinstance(index, int) or index < 0):
             raise _unusable(path, f"the index of {subject[:80]!r} is not a place in a log")
-        found[subject] = Revocation(at, row["reason"], index)
+        log = _note_key(path, row["log"]) if "log" in row else None
+        found[subject] = Revocation(at, row["reason"], index, log)
     return found
 
 
@@ -238,36 +243,19 @@ def _log(path: Path) -> NoteKey | None:
     if not os.path.lexists(path):
         return None
     try:
-        return NoteKey.parse(read_bytes(path, what="log key", max_bytes=_LARGEST_FILE).decode("utf-8"))
-    except (UnicodeDecodeError, CheckedError) as err:
+        text = read_bytes(path, what="log key", max_bytes=_LARGEST_FILE).decode("utf-8")
+    except UnicodeDecodeError as err:
         raise _unusable(path, str(err)) from err
+    return _note_key(path, text)
 
 
-def _policy(path: Path) -> Policy:
-    """Read policy.yaml, in which every word is known: a misspelt demand must not be a demand less."""
-    if not os.path.lexists(path):
-        return Policy()
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    data = read_bytes(path, what="policy", max_bytes=_LARGEST_FILE)
-    bad = partial(_unusable, path, hint=_POLICY_HINT)
+def _note_key(path: Path, vkey: Any) -> NoteKey:
+    if not isinstance(vkey, str):
+        raise _unusable(path, f"{vkey!r} is not the key of a log")
     try:
-        document = YAML(typ="safe", pure=True).load(data.decode("utf-8"))
-    except (YAMLError, ValueError) as err:
-        raise bad(str(getattr(err, "problem", None) or err).splitlines()[0]) from err
-    if document is None:  # nothing but comments
-        return Policy()
-    if not isinstance(document, dict) or set(document) - _DEMANDS:
-        raise bad(f"only {', '.join(sorted(_DEMANDS))} are known")
-    for word in _SWITCHES & set(document):
-        if not isinstance(document[word], bool):
-            raise bad(f"{word} is true or false")
-    for word, most in _NUMBERS.items():
-        value = document.get(word, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise bad(f"{word} is a number from 0 to {most}")
-    return Policy(**document)
+        return NoteKey.parse(vkey)
+    except CheckedError as err:
+        raise _unusable(path, err.message) from err
 
 
 def _object(path: Path, *, members: Set[str] = frozenset(), optional: Set[str] = frozenset()) -> Any:
@@ -276,7 +264,7 @@ def _object(path: Path, *, members: Set[str] = frozenset(), optional: Set[str] =
     if not data:
         raise _unusable(path, "it is empty")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as err:
         raise _unusable(path, str(err)) from err
     if not isinstance(value, dict):
@@ -286,26 +274,17 @@ def _object(path: Path, *, members: Set[str] = frozenset(), optional: Set[str] =
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
 def _instant(path: Path, text: Any) -> datetime | None:
-    """Read a time as `2026-11-20T16:23:01Z`; null is no time."""
+    """Read a time; null is no time."""
     if text is None:
         return None
+    if not isinstance(text, str):
+        raise _unusable(path, f"{text!r} is not a time")
     try:
-        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except (TypeError, ValueError) as err:
-        raise _unusable(path, f"{text!r} is not a time like 2026-01-31T00:00:00Z") from err
+        return read_instant(text)
+    except ValueError as err:
+        raise _unusable(path, str(err)) from err
 
 
-def _spell(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone(UTC).strftime(_TIME)
-
-
-def _unusable(path: Path, reason: str, *, hint: str = _HINT) -> SpecError:
-    return SpecError(f"{path}: {reason[:300]}", hint=hint)
+def _unusable(path: Path, reason: str) -> SpecError:
+    return SpecError(f"{path}: {reason[:300]}", hint=_HINT)

@@ -12,7 +12,7 @@ from registry.blobs import Blobs, LocalBlobs
 from registry.index import Index
 from registry.ingest import Service, Verifier
 from registry.log import Log
-from registry.logroutes import proofs, revocations, tiles
+from registry.logroutes import keys, proofs, revocations, tiles
 from registry.models import open_engine
 from registry.problems import ProblemAPI, install, problem_responses
 from registry.routes import artifacts, health, objects
@@ -54,7 +54,7 @@ def create_app(
         summaries=Summaries(settings.data),
     )
     install(app)
-    for router in (artifacts, objects, proofs, revocations, tiles, health):
+    for router in (artifacts, objects, proofs, keys, revocations, tiles, health):
         app.include_router(router)
     return app
 

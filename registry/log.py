@@ -40,15 +40,15 @@ class Places(Protocol):
 
 
 class Log:
-    """One log in one directory. Raises StorageError, SigningError, SpecError for a name that none may have."""
+    """One log in one directory. Raises StorageError, SigningError, SpecError (the name)."""
 
     def __init__(self, data: Path, places: Places, *, origin: str | None = None) -> None:
         key = own_key(data / "log.pem")
         self._name = origin or f"kolm-registry/{key.key_id[:16]}"
         if not is_name(self._name):
             raise SpecError(f"{self._name!r} cannot name a log", hint="no white space and no plus sign")
-        self.vkey = NoteKey(self._name, key.public).vkey
-        """The verifier key that readers put into log.vkey."""
+        self.key = NoteKey(self._name, key.public)
+        """The key by which readers know the log, as `log.vkey` of their trust directory."""
         self._places = places
         self._sequencer = Sequencer(data / "tlog", origin=self._name, key=key)
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Log:
         note = self._sequencer.read("checkpoint")
         if index is None or note is None:
             return None
-        size = Checkpoint.open(note, NoteKey.parse(self.vkey)).size
+        size = Checkpoint.open(note, self.key).size
         hashes = inclusion_proof(index, size, TileReader(self._sequencer.read, size))
         return LogProof(index, tuple(hashes), note).to_bytes()
 

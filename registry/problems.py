@@ -1,6 +1,6 @@
 """Every error the registry answers with: RFC 9457 problem+json, `type` from a closed list.
 
-The slugs and what they mean stand in specs/formats/registry-api.md 6.
+The slugs and what they mean stand in specs/formats/registry-api.md 7.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Answers made of stored bytes: immutable, resumable, never interpreted by a browser."""
+"""Answers made of bytes: named by their CID, never interpreted by a browser; stored ones are resumable."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from kolm.cid import CID
+from kolm.cid import CID, cid_of
 from registry.problems import Problem, answer
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -39,7 +39,7 @@ class BlobResponse(FileResponse):
         """Send the bytes, the range that is asked for, or why not."""
         headers = Headers(scope=scope)
         if _named(self.tag, headers.get("if-none-match")):
-            await self._unchanged()(scope, receive, send)
+            await _unchanged(self)(scope, receive, send)
             return
         wanted = headers.get("range") if scope["method"] == "GET" else None
         size = int(self.headers["content-length"])
@@ -50,12 +50,29 @@ class BlobResponse(FileResponse):
         else:
             await super().__call__(scope, receive, send)
 
-    def _unchanged(self) -> Response:
-        kept = {key: self.headers[key] for key in ("etag", "cache-control")}
-        return Response(status_code=304, headers=kept)
-
     def _should_use_range(self, http_if_range: str) -> bool:
         return http_if_range == self.tag
+
+
+class WholeResponse(Response):
+    """Bytes that are sent whole or not at all, with their CID as entity tag."""
+
+    def __init__(self, data: bytes, *, cache: str, media_type: str) -> None:
+        self.tag = f'"{cid_of(data)}"'
+        headers = {"etag": self.tag, "cache-control": cache, "x-content-type-options": "nosniff"}
+        super().__init__(data, headers=headers, media_type=media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the bytes, or that they are those which the client has."""
+        if _named(self.tag, Headers(scope=scope).get("if-none-match")):
+            await _unchanged(self)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def _unchanged(answer: Response) -> Response:
+    kept = {key: answer.headers[key] for key in ("etag", "cache-control")}
+    return Response(status_code=304, headers=kept)
 
 
 def _named(tag: str, condition: str | None) -> bool:

@@ -10,7 +10,7 @@ from kolm.cid import CID, parse_cid
 from kolm.errors import StorageError
 from registry.ingest import Service, store
 from registry.problems import LOG, Problem, problem_responses
-from registry.responses import IMMUTABLE, REVALIDATE, BlobResponse
+from registry.responses import IMMUTABLE, REVALIDATE, BlobResponse, WholeResponse
 from registry.schemas import ArtifactPage, ArtifactQuery, ReceiptList, Status, Stored
 from registry.uploads import receive
 
@@ -122,8 +122,8 @@ def get_modules_of(cid: CidDep, service: ServiceDep) -> Response:
 def get_kscore(cid: CidDep, service: ServiceDep) -> Response:
     """Return the `k_score` of the newest accepted receipt."""
     newest = CID(_receipts(service, cid).items[0].cid)
-    headers = {"etag": f'"{newest}"', "cache-control": REVALIDATE}
-    return Response(service.index.kscore_of(newest), media_type=JSON, headers=headers)
+    said = service.index.kscore_of(newest) or b""
+    return WholeResponse(said, cache=REVALIDATE, media_type=JSON)
 
 
 @objects.get("/receipts/{cid}", **_BYTES)

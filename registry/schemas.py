@@ -46,6 +46,17 @@ class Revoked(_Answer):
     log: Logged
 
 
+class Keys(_Answer):
+    """What a registry signs with; whom to believe is decided elsewhere."""
+
+    log: str
+    """Verifier key of its log, for log.vkey of a trust directory."""
+    summary: str
+    """Public key of its summaries, PEM."""
+    summary_id: str
+    """SHA-256 of that key's SubjectPublicKeyInfo, which its operator prints and readers compare."""
+
+
 class ArtifactItem(_Answer):
     """One artifact in a search, with what its newest accepted receipt says."""
 

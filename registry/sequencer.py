@@ -53,11 +53,17 @@ class Sequencer:
     """
 
     def __init__(
-        self, directory: Path, *, origin: str, key: PrivateKey, journal_entries: int = JOURNAL_ENTRIES
+        self,
+        directory: Path,
+        *,
+        origin: str,
+        key: PrivateKey,
+        journal_entries: int = JOURNAL_ENTRIES,
+        renewed_after: float = RENEWED_AFTER,
     ) -> None:
         self._directory = make_folder(directory)
         self._origin, self._key = origin, key
-        self._journal_entries = journal_entries
+        self._journal_entries, self._renewed_after = journal_entries, renewed_after
         self._refusal: KolmError | None = None
         """Why the last batch, or the last renewal of the checkpoint, could not be published."""
         self._restored: frozenset[str] = frozenset()
@@ -125,7 +131,7 @@ class Sequencer:
     def _run(self) -> None:
         while True:
             try:
-                first = self._queue.get(timeout=TRIED_AGAIN_AFTER if self._refusal else RENEWED_AFTER)
+                first = self._queue.get(timeout=self._patience())
             except queue.Empty:
                 self._commit([])
                 continue
@@ -141,6 +147,10 @@ class Sequencer:
             self._commit(batch)
             if last:
                 return
+
+    def _patience(self) -> float:
+        """Return for how many seconds nothing is written if nothing comes."""
+        return min(TRIED_AGAIN_AFTER, self._renewed_after) if self._refusal else self._renewed_after
 
     def _commit(self, batch: list[_Waiting]) -> None:
         """Make a batch durable, publish it, and tell everyone who waits."""

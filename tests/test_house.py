@@ -102,7 +102,7 @@ class NoTorch(importlib.abc.MetaPathFinder):
             raise ImportError(f"{name} is not here")
 
 sys.meta_path.insert(0, NoTorch())
-from kolm.cli import main
+from kolm.__main__ import main
 sys.argv[0] = "kolm"
 main()
 """

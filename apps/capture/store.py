@@ -4,11 +4,10 @@ What holds whatever is interrupted: a row that can be read has its pictures comp
 frozen set never changes. Writers of one namespace take turns through a lock file.
 """
 
-import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from kolm.cid import CID, cid_of, cid_of_file
 from kolm.commitments import Salts
 from kolm.dataset import split_by_group
 from kolm.errors import ArtifactError, DataError
-from kolm.files import make_folder, read_bytes, refusal, write_atomic
+from kolm.files import locked, make_folder, read_bytes, refusal, write_atomic
 from kolm.gallery import Gallery
 from kolm.pairs import Pairs, Refusal, default_id
 from kolm.rows import Example, messages_json
@@ -142,17 +141,9 @@ class CaptureStore:
             write_atomic(path, data)
         return Frozen(pin, examples)
 
-    @contextmanager
-    def _locked(self, namespace: str) -> Iterator[None]:
+    def _locked(self, namespace: str) -> AbstractContextManager[None]:
         """Hold the namespace alone, among processes as among threads."""
-        path = make_folder(self._captures.namespace(namespace)) / ".lock"
-        try:
-            handle = path.open("ab")
-        except OSError as err:
-            raise refusal(err, action="lock", path=path) from err
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+        return locked(make_folder(self._captures.namespace(namespace)) / ".lock")
 
     def _read(self, namespace: str) -> Contents:
         path = self._captures.rows(namespace)

@@ -9,29 +9,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kolm.artifact import PROCESSOR_FILES
 from kolm.errors import KolmError, SpecError
 from kolm.yamldoc import read_yaml
-
-PROCESSOR_FILES = (
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "merges.txt",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tekken.json",
-    "tiktoken.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "video_preprocessor_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
-"""Files of a checkpoint that turn images and text into tensors; they travel in the artifact."""
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -56,8 +56,3 @@ app.add_typer(pack.app, name="pack")
 app.add_typer(capture.app, name="capture")
 app.add_typer(registry.app, name="registry")
 app.add_typer(key.app, name="key")
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

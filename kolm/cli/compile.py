@@ -9,8 +9,8 @@ import typer
 from kolm.cli.bars import Bars
 from kolm.cli.console import command, emit, note, require_extra
 from kolm.cli.evidence import Found
-from kolm.cli.options import AsJson
 from kolm.cli.leaks import leak_lines
+from kolm.cli.options import AsJson
 from kolm.cli.store import send
 from kolm.cli.summary import GATE_EXIT, score_lines
 from kolm.cli.workflow import tell_workflow

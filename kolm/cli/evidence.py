@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kolm.errors import ArtifactError, CheckedError, KolmError, SpecError
+from kolm.errors import ArtifactError, CheckedError, KolmError, SpecError, VerificationError
 
 if TYPE_CHECKING:
     from kolm.tlog.note import NoteKey
@@ -108,7 +108,7 @@ def check_log_files(proof: Path | None, checkpoint: Path | None, *, known: bool)
 
 
 def last_seen(given: Path | None, log: "NoteKey | None") -> Seen | None:
-    """Return the checkpoint that no proof may be older than: the one named, else the one that `kolm log` kept.
+    """Return the checkpoint that no proof may be older than: the one named, else the one `kolm log` kept.
 
     Raises SpecError for a file that holds no checkpoint of this log, StorageError.
     """
@@ -134,8 +134,18 @@ def last_seen(given: Path | None, log: "NoteKey | None") -> Seen | None:
     return Seen(path, note)
 
 
-def read_evidence(path: Path, *, what: str, limit: int) -> bytes | KolmError | None:
-    """Return a file's bytes, what is wrong with the file, or None if there is none: its check tells."""
+def read_receipt(path: Path, *, limit: int) -> bytes | KolmError:
+    """Return the receipt, or what is wrong with its file: check 3 tells."""
+    found = _evidence(path, what="receipt", limit=limit)
+    return VerificationError(f"there is no file {path}", check="E_SIG_MISSING") if found is None else found
+
+
+def read_proof(path: Path, *, limit: int) -> bytes | KolmError | None:
+    """Return the log's proof, if there is one, or what is wrong with its file: check 19 tells."""
+    return _evidence(path, what="log proof", limit=limit)
+
+
+def _evidence(path: Path, *, what: str, limit: int) -> bytes | KolmError | None:
     from kolm.files import read_bytes
 
     try:

@@ -100,6 +100,8 @@ def _artifact(artifact: "Artifact") -> dict[str, Any]:
 
 
 def _receipt(receipt: "Receipt") -> dict[str, Any]:
+    from kolm.statements import COMPILE
+
     statements = {statement.predicate_type: statement.predicate for statement in receipt.unverified()}
     signers = {_keyid(envelope) for envelope in receipt.envelopes}
     document: dict[str, Any] = {
@@ -109,7 +111,7 @@ def _receipt(receipt: "Receipt") -> dict[str, Any]:
         "keyids": sorted(signers),
         "statements": list(statements),
     }
-    compiled = statements.get("urn:kolm:compile:v1")
+    compiled = statements.get(COMPILE)
     if compiled is not None:
         claims = compiled.model_dump(exclude_unset=True)
         timings = claims.pop("timings")

@@ -1,6 +1,6 @@
 """`kolm key`: the keys that sign, and the keys whose signatures count here."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from kolm.cli.console import command, emit
 from kolm.cli.evidence import trust_folder
 from kolm.cli.options import AsJson
 from kolm.errors import ArtifactError, KolmError, SpecError
+from kolm.instants import read_instant, spell_instant
 from kolm.visible import one_line
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ app = typer.Typer(no_args_is_help=True, help="Make, list, trust and revoke signi
 TrustDir = Annotated[
     Path | None, typer.Option("--dir", help="Trust directory.", show_default="$KOLM_HOME/trust")
 ]
-_TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ")
 
 
 @app.command()
@@ -108,7 +108,8 @@ def revoke(
     ],
     reason: Annotated[str, typer.Option(help="What happened, in a few words.")],
     index: Annotated[
-        int | None, typer.Option(min=0, help="Where the log says so: what it held before still counts.")
+        int | None,
+        typer.Option(min=0, help="Where the trusted log says so: what it held before still counts."),
     ] = None,
     statement: Annotated[
         Path | None, typer.Option(help="Also sign it, for a registry's log, into this file.")
@@ -127,7 +128,7 @@ def revoke(
         write_atomic(statement, _statement(subject, reason, name=name))
     path = revoke_here(folder, subject, reason, index=index)
     held = _revocation(subject, TrustStore.open(folder).revocations[subject])
-    row = {"revoked": subject, "reason": held["reason"], "index": held["index"], "path": str(path)}
+    row = {"revoked": subject, "path": str(path)} | {name: held[name] for name in ("reason", "index", "log")}
     row |= {"statement": str(statement)} if statement else {}
     emit(row if as_json else one_line(f"revoked {subject} in {folder}: {_why(held)}"), as_json=as_json)
 
@@ -177,9 +178,9 @@ def _moment(text: str | None, *, option: str, known: datetime | None) -> datetim
     """Read a time or a day, UTC; `none` is no limit, nothing is what is known. Raises SpecError."""
     if text is None or text == "none":
         return known if text is None else None
-    for form in _TIMES:
+    for spelled in (text, f"{text}T00:00:00Z"):
         try:
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
+            return read_instant(spelled)
         except ValueError:
             continue
     raise SpecError(
@@ -246,7 +247,7 @@ def _trusted_keys(trust: "TrustStore") -> list[dict[str, Any]]:
 
 
 def _trusted(key: "TrustedKey") -> dict[str, Any]:
-    window = {"from": key.from_ and _spell(key.from_), "until": key.until and _spell(key.until)}
+    window = {"from": key.from_ and spell_instant(key.from_), "until": key.until and spell_instant(key.until)}
     return {"key_id": key.public.key_id, "label": key.label} | window
 
 
@@ -256,20 +257,16 @@ def _revoked(trust: "TrustStore") -> list[dict[str, Any]]:
 
 
 def _revocation(subject: str, found: "Revocation") -> dict[str, Any]:
-    return {"subject": subject, "at": _spell(found.at), "reason": found.reason, "index": found.index}
+    return {"subject": subject, "index": None, "log": None} | found.to_json()
 
 
 def _why(row: dict[str, Any]) -> str:
     """Say why and since when something counts no longer, and what of it still does."""
-    artifact = len(row["subject"]) != 64
-    spared = (
-        "" if row["index"] is None or artifact else f"; what the log holds before entry {row['index']} counts"
-    )
+    spared = ""
+    if row["log"] is not None and len(row["subject"]) == 64:  # of an artifact nothing is spared
+        name = row["log"].partition("+")[0]
+        spared = f"; what the log {name} holds before entry {row['index']} counts"
     return f"{row['reason']} ({row['at']}{spared})"
-
-
-def _spell(instant: datetime) -> str:
-    return f"{instant:{_TIMES[-1]}}"
 
 
 def _note(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import typer
 from kolm.cli.console import command, emit, note
 from kolm.cli.options import AsJson, Registry
 from kolm.errors import ArtifactError, SpecError
+from kolm.instants import spell_instant
 from kolm.visible import one_line
 
 
@@ -60,7 +61,7 @@ def _signed(time: int | None) -> str:
     if time is None:
         return "signed without a time"
     try:
-        return f"signed {datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"signed {spell_instant(datetime.fromtimestamp(time, UTC))}"
     except (OverflowError, ValueError, OSError):
         return f"signed {time} seconds after 1970"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kolm.cli.console import command, emit, note, require_extra
-from kolm.cli.options import AsJson
 from kolm.cli.leaks import leak_lines
+from kolm.cli.options import AsJson
 
 if TYPE_CHECKING:
     from apps.trainer.estimate import Estimate

@@ -55,6 +55,7 @@ def serve(
         application = create_app(settings)
         if not is_loopback(listener):
             note("warning: anyone who reaches this address can read everything and add what verifies")
-        note(f"log.vkey {application.state.service.log.vkey}")
+        note(f"log.vkey {application.state.service.log.key.vkey}")
+        note(f"summary key {application.state.service.summaries.public.key_id}")
         line = f"registry on {address_of(listener)} data {settings.data} trust {settings.trust}"
         run(application, listener, on_ready=lambda: emit(line))

@@ -1,6 +1,6 @@
 """`kolm verify`: the numbered list of specs/formats/verification.md, one line for each check."""
 
-import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kolm.cli.bars import Bars
-from kolm.cli.console import command, emit, loading, note, require_extra
-from kolm.cli.evidence import Found, Seen, check_log_files, last_seen, locate, read_evidence, trust_folder
-from kolm.cli.options import AsJson, TrustCode
-from kolm.cli.pack import read_pack
-from kolm.container import Container
-from kolm.errors import CheckedError, KolmError, SpecError, VerificationError
+from kolm.cli.console import command, emit, loading, note
+from kolm.cli.evidence import (
+    Found,
+    Seen,
+    check_log_files,
+    last_seen,
+    locate,
+    read_proof,
+    read_receipt,
+    trust_folder,
+)
+from kolm.cli.options import AsJson, FromRegistry, TrustCode
+from kolm.container import ahead
+from kolm.errors import CheckedError, KolmError, SpecError
 from kolm.visible import one_line
 
 if TYPE_CHECKING:
@@ -72,51 +80,54 @@ def verify(
     """Check an artifact and its receipt against the keys you trust.
 
     Level 0 needs no torch and no network; level 1 asks the models some of the questions again.
+
+    Once `kolm log` has read the log that is trusted, no older proof of it counts: pull it again.
     """
     from kolm.trust import TrustStore
 
-    _check_call(
-        level,
-        replay_options={"--rows": rows, "--nonce": nonce, "--pack": pack, "--trust-code": trust_code or None},
-    )
-    if base is not None and not base.is_dir():
-        raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
-    if report is not None:
-        _check_page(report)
+    replay_options = {"--rows": rows, "--nonce": nonce, "--pack": pack, "--trust-code": trust_code or None}
+    _check_call(level, base, report, replay_options=replay_options)
     store = TrustStore.open(trust_folder(trust, option="--trust"))
     check_log_files(proof, checkpoint, known=store.log is not None)
     seen = last_seen(checkpoint, store.log)
+    if seen is not None and checkpoint is None:
+        note(f"log seen {seen.path}")
     with locate(artifact, registry=registry) as beside, Bars() as bars:
         found = replace(beside, receipt=receipt or beside.receipt, proof=proof or beside.proof)
-        opening = Container.begin(found.artifact)  # it is read while the rest is loaded
-        with loading():
-            from kolm.receipt import MAX_BYTES
-            from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
-            from kolm.verify import verify_bundle
 
-        said = read_evidence(found.receipt, what="receipt", limit=MAX_BYTES)
-        logged = read_evidence(found.proof, what="log proof", limit=2 * NOTE_BYTES)
-        audit = verify_bundle(
-            opening,
-            said if isinstance(said, bytes) else None,
-            store,
-            expected_cid=found.cid,
-            base_dir=base,
-            proof=b"" if isinstance(logged, KolmError) else logged,
-            seen=seen.note if seen else None,
-            replay=_replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars) if level else None,
-        )
-        if not isinstance(said, bytes):
-            audit = _without_receipt(audit, found.receipt, said, given=receipt is not None)
-        if isinstance(logged, KolmError):
-            audit = _naming(audit, "E_NOTE_SYNTAX", logged, hint="get it again from the registry's log")
+        def asking() -> "Replay":
+            from kolm.cli.replay import replay
+
+            return replay(rows, nonce, pack, base=base, trust_code=trust_code, bars=bars)
+
+        audit = _audit(found, store, seen, base=base, asking=asking if level else None)
         if report is not None:
             _write_page(audit, report, asked=_asked(found, registry, seen, base, store))
-    emit(audit.to_json() if as_json else as_text(audit), as_json=as_json)
+    emit(audit.to_json(trust=store) if as_json else as_text(audit), as_json=as_json)
     if audit.failure is not None:
         if audit.failure.hint and not as_json:
             note(f"hint: {audit.failure.hint}")
         raise typer.Exit(NOT_VERIFIED)
+
+
+def _check_call(
+    level: int, base: Path | None, page: Path | None, *, replay_options: Mapping[str, object]
+) -> None:
+    """Refuse what this version cannot do, and options that would have no effect.
+
+    Raises SpecError, StorageError.
+    """
+    if level > 1:
+        raise SpecError(
+            f"level {level} is not supported yet", hint="level 1 asks the models again, level 0 needs none"
+        )
+    idle = [name for name, value in replay_options.items() if value is not None]
+    if level == 0 and idle:
+        raise SpecError(f"{idle[0]} is for level 1", hint="add --level 1")
+    if base is not None and not base.is_dir():
+        raise SpecError(f"no folder at {base}", hint="--base names the folder of the base model")
+    if page is not None:
+        _check_page(page)
 
 
 def _check_page(path: Path) -> None:
@@ -129,6 +140,36 @@ def _check_page(path: Path) -> None:
         raise StorageError(
             f"cannot write {path}: there is no folder {path.parent}", hint="make the folder first"
         )
+
+
+def _audit(
+    found: Found,
+    store: "TrustStore",
+    seen: Seen | None,
+    *,
+    base: Path | None,
+    asking: "Callable[[], Replay] | None",
+) -> "AuditReport":
+    """Run the list over the files at hand. Raises what `asking` and the replay raise."""
+    opening = ahead.opening(found.artifact)  # it is read while the rest is loaded
+    with loading():
+        from kolm.receipt import MAX_BYTES
+        from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
+        from kolm.verify import verify_bundle
+
+    receipt = read_receipt(found.receipt, limit=MAX_BYTES)
+    proof = read_proof(found.proof, limit=2 * NOTE_BYTES)
+    audit = verify_bundle(
+        opening,
+        receipt if isinstance(receipt, bytes) else None,
+        store,
+        expected_cid=found.cid,
+        base_dir=base,
+        proof=b"" if isinstance(proof, KolmError) else proof,
+        seen=seen.note if seen else None,
+        replay=asking() if asking else None,
+    )
+    return _naming(audit, receipt, proof)
 
 
 def _asked(
@@ -162,69 +203,6 @@ def _write_page(audit: "AuditReport", path: Path, *, asked: "Asked") -> None:
     note(f"report   {path}")
 
 
-def _check_call(level: int, *, replay_options: dict[str, object]) -> None:
-    """Refuse what this version cannot do, and options that would have no effect. Raises SpecError."""
-    if level > 1:
-        raise SpecError(
-            f"level {level} is not supported yet", hint="level 1 asks the models again, level 0 needs none"
-        )
-    idle = [name for name, value in replay_options.items() if value is not None]
-    if level == 0 and idle:
-        raise SpecError(f"{idle[0]} is for level 1", hint="add --level 1")
-
-
-def _replay(
-    rows: str | None,
-    nonce: str | None,
-    pack: Path | None,
-    *,
-    base: Path | None,
-    trust_code: bool,
-    bars: Bars,
-) -> "Replay":
-    """Join the two apps for level 1: the trainer opens an artifact's models, the evaluator asks them.
-
-    Raises SpecError for what is misspelt, TrainError without torch, DataError.
-    """
-    from functools import partial
-
-    from kolm.verify import Replay
-
-    count, drawn_by, whole = _rows(rows), _nonce(nonce), read_pack(pack) if pack else None
-    require_extra("torch", "train")
-    from apps.eval.replay import ModelReplayer
-    from apps.trainer.pair import ModelPair, environment_for
-
-    note(f"nonce    {drawn_by.hex()}: the same rows again with --nonce")
-    opened = partial(ModelPair.open, base=base, trust_code=trust_code)
-    return Replay(ModelReplayer(opened, environment_for, progress=bars.asking), drawn_by, count, whole)
-
-
-def _rows(text: str | None) -> int | None:
-    """Read `--rows`; None is all of them. Raises SpecError."""
-    from kolm.verify import ROWS
-
-    if text is None or text == "all":
-        return ROWS if text is None else None
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
-        raise SpecError(f"--rows {text[:20]!r} is not a number of rows", hint="give a number from 1, or all")
-    return int(text)
-
-
-def _nonce(text: str | None) -> bytes:
-    """Read `--nonce`, or draw one. Raises SpecError."""
-    try:
-        drawn_by = secrets.token_bytes(16) if text is None else bytes.fromhex(text)
-    except ValueError:
-        drawn_by = b""
-    if not 8 <= len(drawn_by) <= 64:
-        raise SpecError(
-            f"--nonce {(text or '')[:40]!r} is not 8 to 64 bytes in hex digits",
-            hint="leave it out for a random one, which is printed",
-        )
-    return drawn_by
-
-
 def as_text(report: "AuditReport") -> str:
     """Return a report as numbered lines and the verdict; nothing in it can steer a terminal."""
     lines = [_line(check) for check in report.checks]
@@ -243,24 +221,20 @@ def _line(check: "Check") -> str:
     )
 
 
-def _without_receipt(
-    report: "AuditReport", path: Path, error: KolmError | None, *, given: bool
-) -> "AuditReport":
-    """Say in check 3 which file was looked for, and why it is no receipt."""
-    error = error or VerificationError(f"there is no file {path}", check="E_SIG_MISSING")
-    hint = (
-        "check the path given with --receipt"
-        if given
-        else "get it from the publisher, pass it with --receipt"
-    )
-    code = error.check if isinstance(error, CheckedError) else "E_IO"
-    return _naming(report, "E_SIG_MISSING", error, code=code, hint=hint)
-
-
 def _naming(
-    report: "AuditReport", failed: str, error: KolmError, *, hint: str, code: str | None = None
+    report: "AuditReport", receipt: bytes | KolmError, proof: bytes | KolmError | None
 ) -> "AuditReport":
-    """Say in the check that failed with a code what is wrong with the file it was to read."""
-    told = {"code": code or failed, "detail": error.message, "hint": error.hint or hint}
-    checks = (replace(check, **told) if check.code == failed else check for check in report.checks)
+    """Say in checks 3 and 19 which file could not be read, and why."""
+    told: dict[str, tuple[str, str, str]] = {}
+    if isinstance(receipt, KolmError):
+        code = receipt.check if isinstance(receipt, CheckedError) else "E_IO"
+        hint = receipt.hint or "get it from the publisher, pass it with --receipt"
+        told["E_SIG_MISSING"] = (code, receipt.message, hint)
+    if isinstance(proof, KolmError):
+        told["E_NOTE_SYNTAX"] = ("E_NOTE_SYNTAX", proof.message, proof.hint)
+    checks = list(report.checks)
+    for at, check in enumerate(checks):
+        if check.code in told:
+            code, detail, hint = told[check.code]
+            checks[at] = replace(check, code=code, detail=detail, hint=hint)
     return replace(report, checks=tuple(checks))

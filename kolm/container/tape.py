@@ -3,14 +3,17 @@
 import hashlib
 import io
 import os
-import zlib
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from zlib_ng import zlib_ng
 
 from kolm.container.layout import refused
 
 Handle = io.BufferedReader | io.BytesIO
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 21
+_BUFFERS = 3
 _ALONE = 1 << 18  # below this, handing over to the second thread costs more than it saves
 
 
@@ -25,7 +28,9 @@ class Tape:
         self._stamp = stamp_of(handle)
         self._file = hashlib.sha256()
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[int] | None = None
+        self._buffers: deque[memoryview] = deque()
+        self._pending: deque[Future[None]] = deque()
+        self._crc = 0
         self.position = 0
         self.size = self._stamp[0]
 
@@ -50,26 +55,30 @@ class Tape:
         """
         if size < _ALONE:
             data = self.take(size)
-            return hashlib.sha256(data).hexdigest(), zlib.crc32(data)
+            return hashlib.sha256(data).hexdigest(), zlib_ng.crc32(data)
         return self._skim_on_two_threads(size)
 
     def _skim_on_two_threads(self, size: int) -> tuple[str, int]:
-        self._pool = self._pool or ThreadPoolExecutor(max_workers=1)
-        member, crc, left = hashlib.sha256(), 0, size
-        spare, busy = memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK))
+        """Read and hash the member here; the other thread hashes the file, a few buffers behind."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=1)
+            self._buffers.extend(memoryview(bytearray(_CHUNK)) for _ in range(_BUFFERS))
+        member, left, self._crc = hashlib.sha256(), size, 0
         while left:
-            piece = spare[: min(left, _CHUNK)]
+            if len(self._pending) == _BUFFERS:
+                self._pending.popleft().result()  # the oldest buffer is free
+            self._buffers.rotate(-1)
+            piece = self._buffers[0][: min(left, _CHUNK)]
             self._fill(piece)
-            crc = self._settle(crc)  # the other thread is done with the other buffer
-            self._pending = self._pool.submit(self._file_and_crc, piece, crc)
+            self._pending.append(self._pool.submit(self._file_and_crc, piece))
             member.update(piece)
             left -= len(piece)
-            spare, busy = busy, spare
-        return member.hexdigest(), self._settle(crc)
+        self._settle()
+        return member.hexdigest(), self._crc
 
-    def _file_and_crc(self, piece: memoryview, crc: int) -> int:
+    def _file_and_crc(self, piece: memoryview) -> None:
         self._file.update(piece)
-        return zlib.crc32(piece, crc)
+        self._crc = zlib_ng.crc32(piece, self._crc)
 
     def tail(self, size: int) -> bytes:
         """Return the last bytes, `size` at most, to explain a defect; reading cannot go on after this."""
@@ -100,12 +109,10 @@ class Tape:
             filled += count
         self.position += filled
 
-    def _settle(self, crc: int = 0) -> int:
-        """Wait for the other thread and return the CRC-32 it has reached; `crc` when it had nothing to do."""
-        if self._pending is not None:
-            crc = self._pending.result()
-            self._pending = None
-        return crc
+    def _settle(self) -> None:
+        """Wait for the other thread to catch up."""
+        while self._pending:
+            self._pending.popleft().result()
 
 
 def stamp_of(handle: Handle) -> tuple[int, int, int]:

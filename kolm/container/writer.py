@@ -1,10 +1,11 @@
 """The deterministic writer: the same members give the same bytes, on every machine and at every time."""
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+from zlib_ng import zlib_ng
 
 from kolm.cid import CID, cid_of_digest
 from kolm.container.layout import (
@@ -73,7 +74,7 @@ def _add(out: _Output, name: str, content: bytes | Path, *, zip64: Zip64) -> Ent
     copied = 0
     for piece in _pieces(content):
         out.write(piece)
-        size, copied = size - len(piece), zlib.crc32(piece, copied)
+        size, copied = size - len(piece), zlib_ng.crc32(piece, copied)
     if size or copied != crc:
         raise ArtifactError(
             f"{content!s} changed while it was copied",
@@ -87,7 +88,7 @@ def _measure(content: bytes | Path) -> tuple[int, int]:
     """Return size and CRC-32."""
     size, crc = 0, 0
     for piece in _pieces(content):
-        size, crc = size + len(piece), zlib.crc32(piece, crc)
+        size, crc = size + len(piece), zlib_ng.crc32(piece, crc)
     return size, crc
 
 

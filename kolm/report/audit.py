@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from kolm import __version__
+from kolm.policy import Policy
 from kolm.predicates import CompilePredicate
 from kolm.report.facts import LIMITS
 from kolm.report.numbers import count, duration, size
 from kolm.report.page import laid_out
-from kolm.trust import Policy, TrustStore
+from kolm.trust import TrustStore
 from kolm.verify import AuditReport, Check
 from kolm.visible import printable
 
@@ -31,6 +32,9 @@ NOT_SAID = (
 )
 """What no audit says (specs/formats/verification.md 7)."""
 
+_NAMED = ("artifact", "receipt", "proof", "checkpoint", "base")
+"""The files of an audit, as `Asked` has them."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -49,7 +53,7 @@ class Asked:
     """What an audit was made of, and whose word counted: the page says it, so that it can be made again."""
 
     artifact: str
-    """Where the artifact was taken from: a file, or a CID and a registry."""
+    """The file, and the registry that it was taken from, if it was; so too for receipt and proof."""
     receipt: str
     trust: TrustStore
     cid: str | None = None
@@ -60,30 +64,27 @@ class Asked:
 
 
 def audit_page(audit: AuditReport, asked: Asked, *, at: datetime | None = None) -> str:
-    """Lay out the page; `at` is when the audit was made, now unless given."""
-    moment = (at or datetime.now(UTC)).astimezone(UTC)
+    """Lay out the page; `at` is when the audit was made, if not when it says."""
+    moment = (at or audit.at).astimezone(UTC)
     claims = list(_claims(audit))
     return laid_out(
         "audit.html.j2",
         audit=audit,
-        asked={name: _shown(getattr(asked, name)) for name in _NAMED},
+        asked={name: printable(getattr(asked, name) or "") for name in _NAMED},
         cid=asked.cid,
         named=printable(audit.compile.name) if audit.compile else "An artifact",
         keys=[(keyid, _key(keyid, asked.trust)) for keyid in audit.keys],
         trusted=_trusted(asked.trust),
         policy=policy_words(asked.trust.policy),
-        failure=_shown(audit.failure.detail if audit.failure else None),
-        hint=_shown(audit.failure.hint if audit.failure else None),
+        failure=printable(audit.failure.detail) if audit.failure else "",
+        hint=printable(audit.failure.hint) if audit.failure else "",
         unmade=[(c, printable(c.detail)) for c in audit.checks if c.status == "skipped"],
         made=f"{moment:%Y-%m-%d %H:%M} UTC with kolm {__version__}",
         groups=[(group, [c for c in claims if c.group == group]) for group in get_args(Group)],
         meanings=MEANINGS,
         not_said=NOT_SAID,
-        checks=[(c, _group(c, audit), printable(c.detail), printable(c.hint)) for c in audit.checks],
+        checks=[(c, _group(c), printable(c.detail), printable(c.hint)) for c in audit.checks],
     )
-
-
-_NAMED = ("artifact", "receipt", "proof", "checkpoint", "base")
 
 
 def policy_words(policy: Policy) -> str:
@@ -99,10 +100,6 @@ def policy_words(policy: Policy) -> str:
             "every replayed output must match" if not share else f"on another machine {share:.0%} may differ",
         )
     )
-
-
-def _shown(text: str | None) -> str:
-    return printable(text or "")
 
 
 def _key(keyid: str, trust: TrustStore) -> str:
@@ -130,18 +127,13 @@ def _trusted(trust: TrustStore) -> str:
 
 def _claims(audit: AuditReport) -> Iterator[Claim]:
     for check in audit.checks:
-        group, detail = _group(check, audit), printable(check.detail)
-        if group == "absent" and check.evidence == "signed only":
-            detail = f"{detail}; the word of nobody who is trusted"
-        yield Claim(group, check.title, detail, check.number, check.code)
+        yield Claim(_group(check), check.title, printable(check.detail), check.number, check.code)
     if audit.compile is not None:
         yield from _signed(audit.compile)
 
 
-def _group(check: Check, audit: AuditReport) -> Group:
-    """Say where a claim stands; the word of a signer whom nobody trusts is worth nothing."""
-    if check.evidence == "signed only" and audit.compile is None:
-        return "absent"
+def _group(check: Check) -> Group:
+    """Say where a claim stands."""
     if check.evidence == "replayed" or (check.id == "replay" and check.evidence == "signed only"):
         return "replayed or replayable"
     return check.evidence

@@ -45,7 +45,7 @@ def laid_out(template: str, *, slices: int = 0, kinds: Mapping[str, str] | None 
     """Fill a page's template: with its style, and with the digest of it.
 
     The page's Content-Security-Policy names that digest, so that a browser applies this style and loads
-    nothing else (W3C CSP Level 3, 2.3.1). The style has a rule for each of the `slices` and `kinds` to filter by.
+    nothing else (W3C CSP Level 3, 2.3.1). It has rules for the `slices` and `kinds` to filter by.
     """
     filters: Mapping[str, str] = kinds or {}
     style = _environment().get_template("style.css.j2").render(slices=slices, kinds=filters)

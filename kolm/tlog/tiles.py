@@ -8,6 +8,9 @@ from kolm.tlog.merkle import HASH_BYTES, node_hash
 
 WIDTH = 256
 HEIGHT = 8
+KEPT_TILES = 64
+"""Tiles that a reader keeps: more than a proof needs, however long the log."""
+
 MAX_ENTRY = (1 << 16) - 1
 """Most bytes of an entry: its length is written in 16 bits."""
 
@@ -76,11 +79,12 @@ def join_entries(entries: Iterable[bytes]) -> bytes:
 
 
 class TileReader:
-    """Reads hashes of complete subtrees out of a log's tiles; each tile is fetched once."""
+    """Reads hashes of complete subtrees out of a log's tiles, of which it keeps those that were used last."""
 
-    def __init__(self, fetch: Fetch, size: int) -> None:
+    def __init__(self, fetch: Fetch, size: int, *, kept: int = KEPT_TILES) -> None:
         self._fetch = fetch
         self._size = size
+        self._kept = kept
         self._tiles: dict[tuple[int, int], list[list[bytes]]] = {}
         """Of each tile its hashes, then those of the complete subtrees over them, row by row."""
 
@@ -97,15 +101,20 @@ class TileReader:
         return row[at]
 
     def _tile(self, level: int, index: int) -> list[list[bytes]]:
-        if (level, index) not in self._tiles:
-            width = tile_width(level, index, self._size)
-            data, held, path = fetch_tile(self._fetch, level, index, width)
-            rows = [split_hashes(data, width=held, path=path)[:width]]
-            for _ in range(HEIGHT - 1):
-                last = rows[-1]
-                rows.append([node_hash(last[i], last[i + 1]) for i in range(0, len(last) - 1, 2)])
-            self._tiles[level, index] = rows
-        return self._tiles[level, index]
+        rows = self._tiles.pop((level, index), None) or self._fetched(level, index)
+        self._tiles[level, index] = rows
+        if len(self._tiles) > self._kept:
+            del self._tiles[next(iter(self._tiles))]
+        return rows
+
+    def _fetched(self, level: int, index: int) -> list[list[bytes]]:
+        width = tile_width(level, index, self._size)
+        data, held, path = fetch_tile(self._fetch, level, index, width)
+        rows = [split_hashes(data, width=held, path=path)[:width]]
+        for _ in range(HEIGHT - 1):
+            last = rows[-1]
+            rows.append([node_hash(last[i], last[i + 1]) for i in range(0, len(last) - 1, 2)])
+        return rows
 
 
 def read_entries(fetch: Fetch, begin: int, end: int, *, size: int) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ prerequisite did not hold is skipped, so the first failure is the reason and the
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -139,6 +139,14 @@ def _outcome(step: Step, case: Case, earlier: list[Check], *, stop_at_first: boo
     return Check(step.number, step.id, step.title, status, found.evidence, None, found.detail)
 
 
+def _disowned(check: Check) -> Check:
+    """Say of what would be the signer's word that nobody who is trusted signed it."""
+    if check.evidence != "signed only":
+        return check
+    detail = f"{check.detail}; the word of nobody who is trusted"
+    return replace(check, evidence="absent", detail=detail)
+
+
 def _code(err: KolmError) -> str:
     if isinstance(err, CheckedError):
         return err.check
@@ -147,11 +155,14 @@ def _code(err: KolmError) -> str:
 
 def _report(case: Case, checks: list[Check]) -> AuditReport:
     passed = {check.number for check in checks if check.status == "passed"}
+    signed = {4, 6, 7} <= passed
     return AuditReport(
         artifact=case.artifact.cid if hasattr(case, "artifact") else None,
         receipt=case.receipt.cid if 3 in passed else None,
         keys=tuple(sorted({opened.keyid for opened in case.opened})) if 5 in passed else (),
-        checks=tuple(checks),
-        compile=case.compile if {4, 6, 7} <= passed else None,
+        checks=tuple(check if signed else _disowned(check) for check in checks),
+        at=case.now,
+        policy=case.trust.policy,
+        compile=case.compile if signed else None,
         replayed=case.replayed,
     )

@@ -11,6 +11,7 @@ from kolm.verify.case import Case, Finding, require
 
 _DAY = 86_400
 _CLOCK_SKEW = 600
+_ASK = "`kolm pull` fetches it from the registry; `require_log: false` in policy.yaml does without one."
 _FETCH = "Get the proof again: `kolm pull` fetches it from the registry."
 
 
@@ -31,7 +32,7 @@ def log(case: Case) -> Finding:
             not case.trust.policy.require_log,
             f"{missing}; this trust directory wants one",
             check="E_POLICY",
-            hint=_FETCH if case.proof is None else "Trust the log with `kolm key trust --log VKEY`.",
+            hint=_ASK if case.proof is None else "Trust the log with `kolm key trust --log VKEY`.",
         )
         return Finding(missing, "absent", done=False)
     found = _held(case, case.proof, key)

@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any
 
-from kolm.artifact import Artifact
-from kolm.canonical import canonical_json
+from kolm.artifact import LOCK_BYTES, Artifact
+from kolm.canonical import canonical_json, unique_names
 from kolm.errors import ArtifactError
 from kolm.names import plain_name
 from kolm.verify.case import require
@@ -46,7 +46,7 @@ _LIBRARY = re.compile(r"transformers(\.[a-z0-9_]+)*", re.ASCII)
 def check_config(artifact: Artifact) -> None:
     """Check the config against the lock (specs/formats/artifact.md 6).
 
-    Raises ArtifactError (E_SCHEMA), VerificationError (E_MODULES_ADAPTER).
+    Raises ArtifactError (E_SCHEMA, E_LIMIT), VerificationError (E_MODULES_ADAPTER).
     """
     config = _read(artifact)
     variants = _variants(artifact)
@@ -62,20 +62,14 @@ def check_config(artifact: Artifact) -> None:
 
 
 def _read(artifact: Artifact) -> dict[str, Any]:
+    data = artifact.container.read(NAME, max_bytes=LOCK_BYTES)
     try:
-        config = json.loads(artifact.read(NAME), object_pairs_hook=_once)
+        config = json.loads(data, object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as err:
         raise ArtifactError(f"{NAME} is not JSON", check="E_SCHEMA") from err
     if not isinstance(config, dict):
         raise ArtifactError(f"{NAME} is not a PEFT config", check="E_SCHEMA")
     return config
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
 
 
 def _asked(artifact: Artifact) -> dict[str, Any]:

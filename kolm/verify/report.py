@@ -1,15 +1,23 @@
 """What an audit found: one line for each numbered check, and what the whole comes to."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
+from kolm import __version__
+from kolm.instants import spell_instant
+from kolm.policy import Policy
 from kolm.predicates import CompilePredicate
+from kolm.trust import TrustStore
 from kolm.verify.replayer import Replayed
 
 Status = Literal["passed", "failed", "skipped"]
 
 Evidence = Literal["recomputed", "replayed", "signed only", "absent"]
-"""Where the answer comes from: the bytes at hand, the models at hand, the signer's word, or nowhere."""
+"""Where the answer comes from: the bytes at hand, the models at hand, the signer's word, or nowhere.
+
+The word of a signer whom nobody trusts is nowhere.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class AuditReport:
     keys: tuple[str, ...]
     """Ids of the trusted keys that signed, if all signatures hold."""
     checks: tuple[Check, ...]
+    at: datetime
+    """When the audit was made."""
+    policy: Policy
+    """What it asked for beyond true statements."""
     compile: CompilePredicate | None = field(default=None, repr=False)
     """The compile statement, once its signature, schema and subject were found to be right."""
     replayed: Replayed | None = None
@@ -73,11 +85,15 @@ class AuditReport:
         scored = any(check.id == "scores" and check.status == "passed" for check in self.checks)
         return self.compile.k_score.gate.verdict if scored and self.compile else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as one JSON object."""
+    def to_json(self, *, trust: TrustStore | None = None) -> dict[str, Any]:
+        """Return the report as one JSON object; with `trust`, it says which trust directory counted."""
         failure = self.failure
         return {
             "kind": "kolm-audit/1",
+            "at": spell_instant(self.at),
+            "kolm": __version__,
+            "policy": asdict(self.policy),
+            "trust": trust and _described(trust),
             "ok": self.ok,
             "verdict": self.verdict,
             "artifact": self.artifact,
@@ -87,3 +103,13 @@ class AuditReport:
             "replay": self.replayed.to_json() if self.replayed else None,
             "checks": [check.to_json() for check in self.checks],
         }
+
+
+def _described(trust: TrustStore) -> dict[str, Any]:
+    """Say which trust directory counted, and what is in it."""
+    return {
+        "dir": str(trust.dir) if trust.dir else None,
+        "keys": sorted(trust.keys),
+        "revocations": len(trust.revocations),
+        "log": trust.log.vkey if trust.log else None,
+    }

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from kolm.canonical import canonical_json
 from kolm.errors import VerificationError
+from kolm.instants import read_instant
 from kolm.overlaps import exact_overlaps, shared_groups
-from kolm.schema import instant
 from kolm.scorecard import score_artifact
 from kolm.verify.case import Case, Finding, require
 from kolm.verify.log import log_index
@@ -90,7 +90,7 @@ def _check_cost(case: Case) -> None:
 
 def policy(case: Case) -> Finding:
     """(17) The signing keys were valid, and the verdict is one this trust directory accepts."""
-    finished = instant(case.compile.finished)
+    finished = read_instant(case.compile.finished)
     require(finished <= case.now + _CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
     _check_artifact_stands(case)
     for keyid in sorted({opened.keyid for opened in case.opened}):
@@ -118,17 +118,18 @@ def _check_artifact_stands(case: Case) -> None:
 def _check_window(case: Case, keyid: str, finished: datetime) -> None:
     """A revoked key counts for what the log held before, and no more: the signer's times prove nothing."""
     if revocation := case.trust.revoked(keyid):
-        index, spared = log_index(case), revocation.index
-        proof = (
-            f"What the log held before entry {spared} counts: give its proof with --proof, and trust the log."
-        )
+        index, revoking = log_index(case), revocation.log
+        hint = "Ask the publisher for a receipt made with the key that replaced it."
+        if revoking is not None and (index is None or revoking != case.trust.log):
+            hint = (
+                f"What the log {revoking.name} held before entry {revocation.index} counts: "
+                "trust that log, and give its proof with --proof."
+            )
         require(
-            index is not None and spared is not None and index < spared,
+            revocation.spares(index, log=case.trust.log),
             f"key {keyid} is revoked: {revocation.reason}",
             check="E_REVOKED",
-            hint=proof
-            if index is None and spared is not None
-            else "Ask the publisher for a receipt made with the key that replaced it.",
+            hint=hint,
         )
     require(
         case.trust.key(keyid).valid_at(finished),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kolm.report.audit import Asked, audit_page
+from kolm.report.audit import NOT_SAID, Asked, audit_page
 from kolm.trust import TrustStore
 from kolm.verify import verify_bundle
 from tests.bundles import make_bundle
@@ -46,12 +46,25 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing(browser: Page, 
     assert min(sizes) >= 11
 
 
+def printed(browser: Page, path: Path) -> bytes:
+    """Return the text of the open page as it is printed; a form feed ends each sheet."""
+    path.write_bytes(browser.pdf())
+    return subprocess.run(
+        [program("pdftotext"), "-layout", path, "-"], capture_output=True, check=True
+    ).stdout
+
+
 def test_the_page_is_printed_whole(browser: Page, page: Path):
     browser.open(page, width=1280)
-    printed = page.with_suffix(".pdf")
-    printed.write_bytes(browser.pdf())
-    text = subprocess.run(
-        [program("pdftotext"), "-layout", printed, "-"], capture_output=True, check=True
-    ).stdout
+    text = printed(browser, page.with_suffix(".pdf"))
     for word in (b"Recomputed", b"Replayed or replayable", b"Signed only", b"Absent", b"19. the registry"):
         assert word in text
+
+
+def test_what_no_audit_says_is_printed_on_one_sheet(browser: Page, page: Path):
+    browser.open(page, width=1280)
+    for offset in range(0, 1000, 200):
+        browser.evaluate(f"document.querySelector('#limits').style.marginTop = '{offset}px'")
+        sheets = printed(browser, page.with_suffix(".pdf")).split(b"\f")
+        (sheet,) = (sheet for sheet in sheets if b"What verification does not say" in sheet)
+        assert all(" ".join(said.split()[:4]).encode() in sheet for said in NOT_SAID)

@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_nothing_behind(qwen: Compiled, tmp_path: Path, form:
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "from kolm.cli import main\n"
+        "from kolm.__main__ import main\n"
         "main()\n"
     )
     arguments = ["export", qwen.artifact, "--to", form, "--out", tmp_path / "out"]

@@ -54,6 +54,7 @@ def test_no_model_is_opened_when_anything_else_is_wrong(qwen: Compiled, tmp_path
     changed = tmp_path / "base"
     shutil.copytree(next((qwen.folder / "base").iterdir()), changed)
     (changed / "config.json").write_text((changed / "config.json").read_text() + " ")
+    (tmp_path / "nobody").mkdir()
     for options in (["--base", changed], ["--trust", tmp_path / "nobody"]):
         result = kolm("verify", qwen.artifact, "--level", "1", *options)
         assert result.exit_code == 7

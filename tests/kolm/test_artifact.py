@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from kolm.artifact import MANIFEST, Artifact, check_members, role_of, write_artifact
+from kolm.artifact import LOCK_BYTES, MANIFEST, Artifact, check_members, role_of, write_artifact
 from kolm.canonical import canonical_json, parse_canonical
 from kolm.cid import cid_of, sha256_hex
 from kolm.container import write_container
 from kolm.errors import ArtifactError, CheckedError
+from kolm.verify.peftconfig import check_config
 from tests.bundles import Bundle, make_bundle
 
 NAMES = {"name": "digits", "task": "read the digit", "family": "qwen2_5_vl"}
@@ -186,3 +187,35 @@ def test_a_manifest_that_is_not_about_these_members(
     with pytest.raises(CheckedError) as caught:
         check_members(artifact)
     assert caught.value.check == code
+
+
+def padded(bundle: Bundle, path: Path, name: str, size: int) -> Artifact:
+    """Write an artifact in which one JSON member has `size` bytes, most of them one text."""
+    data = canonical_json({"text": "x" * (size - len('{"text":""}'))})
+    members = {MANIFEST: bundle.facts.artifact.read(MANIFEST), **bundle.members, name: data}
+    write_container(path, members)
+    return Artifact.open(path)
+
+
+def test_a_manifest_has_no_more_bytes_than_its_members_need(bundle: Bundle, tmp_path: Path) -> None:
+    most = (1 << 20) + 512 * (len(bundle.members) + 1)
+    for size, code in ((most, "E_SCHEMA"), (most + 1, "E_LIMIT")):
+        artifact = padded(bundle, tmp_path / f"{size}.kolm", MANIFEST, size)
+        with pytest.raises(ArtifactError) as caught:
+            _ = artifact.manifest
+        assert caught.value.check == code
+
+
+def test_the_manifest_of_the_longest_names_fits() -> None:
+    """As many members as one likes, each with the longest row that there can be."""
+    name = "processor/" + "a" * 240 + ".json"
+    row = {"path": name, "bytes": 32 << 30, "sha256": "0" * 64, "role": "pack-rows"}
+    assert (len(name), len(canonical_json(row)) + 1 <= 512) == (255, True)
+
+
+@pytest.mark.parametrize("name", ["spec.lock.json", "adapter/adapter_config.json"])
+def test_lock_and_adapter_config_are_limited(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    artifact = padded(bundle, tmp_path / "x.kolm", name, LOCK_BYTES + 1)
+    with pytest.raises(ArtifactError) as caught:
+        check_config(artifact) if name.startswith("adapter") else artifact.lock
+    assert caught.value.check == "E_LIMIT"

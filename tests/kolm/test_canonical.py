@@ -6,7 +6,15 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kolm.canonical import canonical_json, canonical_lines, parse_canonical, parse_canonical_lines, round6
+from kolm.canonical import (
+    MAX_LINES,
+    MAX_VALUES,
+    canonical_json,
+    canonical_lines,
+    parse_canonical,
+    parse_canonical_lines,
+    round6,
+)
 from kolm.errors import ArtifactError
 
 LARGEST = 2**53 - 1
@@ -132,6 +140,13 @@ def test_depth_and_size_are_limited():
     assert refusal_of(b"[[[1]]]", max_bytes=6).check == "E_LIMIT"
 
 
+def test_the_number_of_values_is_limited_before_any_is_read():
+    assert parse_canonical(b'[1,2,{"a":[]}]', what="x", max_values=5) == [1, 2, {"a": []}]
+    assert refusal_of(b'[1,2,{"a":[]}]', max_values=4).check == "E_LIMIT"
+    assert refusal_of(b"[" + b"0," * MAX_VALUES + b"0]").check == "E_LIMIT"
+    assert "is empty" in refusal_of(b"").message
+
+
 def test_names_are_sorted_by_utf_16_code_units():
     assert canonical_json({"\ue000": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ue000":1}'.encode()
 
@@ -161,6 +176,10 @@ def test_lines_that_are_not_canonical_are_refused_by_number(defect, data, place)
 def test_lines_are_limited_in_size():
     with pytest.raises(ArtifactError) as caught:
         parse_canonical_lines(b"{}\n", what="rows", max_bytes=2)
+    assert caught.value.check == "E_LIMIT"
+    assert len(parse_canonical_lines(b"0\n" * 1000, what="rows")) == 1000
+    with pytest.raises(ArtifactError, match="more than 500000 lines") as caught:
+        parse_canonical_lines(b"0\n" * (MAX_LINES + 1), what="rows")
     assert caught.value.check == "E_LIMIT"
 
 

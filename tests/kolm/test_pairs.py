@@ -92,7 +92,7 @@ def asked(part: dict[str, Any]) -> dict[str, Any]:
 REFUSED: dict[str, tuple[Any, str]] = {
     "not json": ("{", "not JSON"),
     "a list": ([1], "not a JSON object"),
-    "doubled member": ('{"prompt": "a", "prompt": "b"}', "named twice"),
+    "doubled member": ('{"prompt": "a", "prompt": "b"}', "occurs twice"),
     "nested beyond reason": ("[" * 100_000, "not JSON"),
     "audio field": (PAIR | {"audio": "a.wav"}, "field 'audio': audio is not trained on"),
     "video field": (PAIR | {"videos": ["a.mp4"]}, "field 'videos': video is not trained on"),

@@ -133,3 +133,24 @@ def test_an_envelope_without_a_payload_cannot_be_looked_at(bundle: Bundle, envel
     with pytest.raises(ArtifactError) as caught:
         Receipt.parse(canonical_json(document)).unverified()
     assert caught.value.check == "E_ENVELOPE"
+
+
+def test_a_receipt_of_a_great_many_envelopes_is_refused_before_it_is_read(bundle: Bundle) -> None:
+    data = canonical_json({"kind": "kolm-receipt/1", "artifact": bundle.cid, "envelopes": [0] * 10_000})
+    with pytest.raises(ArtifactError) as caught:
+        Receipt.parse(data)
+    assert caught.value.check == "E_LIMIT"
+
+
+def test_an_empty_receipt_is_called_empty() -> None:
+    with pytest.raises(ArtifactError, match="receipt is empty"):
+        Receipt.parse(b"")
+
+
+@pytest.mark.parametrize("payload", ["YQ", "YR==", " YQ==", "YQ==\n", "Y-==", 1, None])
+def test_a_payload_of_another_spelling_is_not_looked_at(bundle: Bundle, payload: object) -> None:
+    envelopes = [{"payload": payload, "payloadType": "x", "signatures": []}]
+    data = canonical_json({"kind": "kolm-receipt/1", "artifact": bundle.cid, "envelopes": envelopes})
+    with pytest.raises(ArtifactError) as caught:
+        Receipt.parse(data).unverified()
+    assert caught.value.check == "E_ENVELOPE"

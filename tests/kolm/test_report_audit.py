@@ -14,9 +14,10 @@ import pytest
 
 import kolm
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.report.audit import Asked, audit_page, policy_words
 from kolm.tlog.note import NoteKey
-from kolm.trust import Policy, TrustedKey, TrustStore
+from kolm.trust import TrustedKey, TrustStore
 from kolm.verify import CHECKS, AuditReport, Replayed, verify_bundle
 from tests.bundles import Bundle, make_bundle
 

@@ -40,7 +40,7 @@ def test_entries_about_other_pictures_are_counted(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, Any] | str, str]] = {
     "no JSON": ("{", "not JSON"),
     "no object": ("[]", "not a JSON object"),
-    "a member twice": ('{"train": "a", "train": "b"}', "named twice"),
+    "a member twice": ('{"train": "a", "train": "b"}', "occurs twice"),
     "unknown member": (LINE | {"eval_id": "e1"}, "unknown member 'eval_id'"),
     "no verdict": ({k: v for k, v in LINE.items() if k != "verdict"}, "no `verdict`"),
     "no name": ({k: v for k, v in LINE.items() if k != "by"}, "no `by`"),

@@ -13,9 +13,10 @@ from kolm.cid import cid_of, digest_of, sha256_hex
 from kolm.dsse import open_envelope
 from kolm.errors import SigningError, VerificationError
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.statements import parse_statement
-from kolm.summary import verification_summary
-from kolm.trust import Policy, TrustStore
+from kolm.summary import failed_summary, verification_summary
+from kolm.trust import TrustStore
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, make_bundle
 
@@ -67,6 +68,21 @@ def test_a_summary_keeps_the_rules_of_its_specification(report: AuditReport) -> 
     )
     assert (read.verifier.id, read.policy.uri) == (VERIFIER, "urn:kolm:policy:v1")
     assert read.input_attestations[0].digest == predicate["inputAttestations"][0]["digest"]
+
+
+def test_a_summary_that_failed_has_one_level_and_is_made_of_ones_own(report: AuditReport) -> None:
+    """SLSA 1.1, Verification Summary Attestation: `FAILED` is a result, and then the only level."""
+    passed = verification_summary(report, KEY, verifier=VERIFIER, at=AT)
+    failed = failed_summary(passed, KEY, at=AT.replace(month=6))
+    before, since = (json.loads(payload_of(each)) for each in (passed, failed))
+    assert since["predicate"].pop("timeVerified") == "2026-06-01T00:00:00Z"
+    said = [since["predicate"].pop(name) for name in ("verificationResult", "verifiedLevels")]
+    assert said == ["FAILED", ["FAILED"]]
+    kept = {name: before["predicate"][name] for name in since["predicate"]}
+    assert since == before | {"predicate": kept}
+    with pytest.raises(VerificationError) as caught:
+        failed_summary(passed, PrivateKey.generate(), at=AT)
+    assert caught.value.check == "E_KEY_UNTRUSTED"
 
 
 def test_the_policy_is_named_by_its_digest(report: AuditReport) -> None:

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,12 +10,15 @@ import pytest
 from kolm.cid import cid_of
 from kolm.errors import CheckedError, SigningError, SpecError, StorageError, VerificationError
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.tlog.note import NoteKey
-from kolm.trust import Policy, TrustStore, default_trust_dir, revoke, trust_key, trust_log
+from kolm.trust import TrustStore, default_trust_dir, revoke, trust_key, trust_log
 
 KEY = PrivateKey.generate().public
 ID = KEY.key_id
 CID = cid_of(b"an artifact")
+LOG, OTHER_LOG = NoteKey("kolm-registry/first", KEY), NoteKey("kolm-registry/second", KEY)
+VKEY = LOG.vkey
 JANUARY, JUNE, DECEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 6, 12))
 
 
@@ -106,6 +112,7 @@ def row(**other: object) -> dict[str, object]:
         ("a PEM that is a number", json.dumps(row(pem=1)).encode()),
         ("a label that is a number", json.dumps(row(label=1)).encode()),
         ("a time of another form", json.dumps(row(until="2026-01-01")).encode()),
+        ("a time of fewer digits", json.dumps(row(until="2027-1-2T3:4:5Z")).encode()),
         ("a time that is a number", json.dumps(row(**{"from": 5})).encode()),
         ("another key than its name says", json.dumps(row(pem=PrivateKey.generate().public.pem())).encode()),
     ],
@@ -147,9 +154,14 @@ def test_the_next_step_names_the_directory_that_was_asked(tmp_path):
         {ID: {"at": "2026-01-01T00:00:00Z", "reason": 1}},
         {ID: "stolen"},
         {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "more": 1}},
-        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": -1}},
-        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": None}},
-        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": True}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": -1, "log": VKEY}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": None, "log": VKEY}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": True, "log": VKEY}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": 1}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "log": VKEY}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": 1, "log": None}},
+        {ID: {"at": "2026-01-01T00:00:00Z", "reason": "x", "index": 1, "log": "a log"}},
+        {ID: {"at": "2026-1-1T0:0:0Z", "reason": "x"}},
         {CID.upper(): {"at": "2026-01-01T00:00:00Z", "reason": "x"}},
     ],
 )
@@ -173,6 +185,28 @@ def test_the_policy_is_read(tmp_path, text, required):
 def test_the_policy_says_how_many_replayed_outputs_may_differ(tmp_path, text, share):
     (tmp_path / "policy.yaml").write_text(text)
     assert TrustStore.open(tmp_path).policy.replay_mismatch == share
+
+
+@pytest.mark.parametrize(
+    ("text", "log", "required"),
+    [
+        (None, False, False),
+        (None, True, True),
+        ("require_pass: true", True, True),
+        ("require_log: false", True, False),
+        ("require_log: true", False, True),
+        ("log_max_age_days: 7", False, True),
+        ("log_max_age_days: 7\nrequire_log: false", True, False),
+    ],
+)
+def test_where_a_log_is_trusted_its_proof_is_required_unless_the_policy_says_otherwise(
+    tmp_path, text, log, required
+):
+    if text is not None:
+        (tmp_path / "policy.yaml").write_text(text)
+    if log:
+        trust_log(tmp_path, VKEY)
+    assert TrustStore.open(tmp_path).policy.require_log is required
 
 
 def test_the_policy_says_what_the_log_must_show(tmp_path):
@@ -257,6 +291,7 @@ def test_a_log_key_that_cannot_be_understood_is_not_ignored(tmp_path, text):
 
 
 def test_an_artifact_can_be_revoked_and_an_index_learnt_later(tmp_path):
+    trust_log(tmp_path, VKEY)
     revoke(tmp_path, CID, "wrong labels")
     revoke(tmp_path, ID, "stolen", index=7)
     first = TrustStore.open(tmp_path)
@@ -266,6 +301,44 @@ def test_an_artifact_can_be_revoked_and_an_index_learnt_later(tmp_path):
     second = TrustStore.open(tmp_path)
     assert (second.revoked(CID).reason, second.revoked(CID).index) == ("wrong labels", 0)
     assert second.revoked(ID) == first.revoked(ID)
+
+
+def test_an_index_is_kept_with_its_log_and_counts_in_no_other(tmp_path):
+    revoke(tmp_path, ID, "stolen", index=7, log=LOG)
+    trust_log(tmp_path, OTHER_LOG.vkey)
+    found = TrustStore.open(tmp_path).revoked(ID)
+    assert json.loads((tmp_path / "revoked.json").read_bytes())[ID]["log"] == VKEY
+    assert [found.spares(index, log=LOG) for index in (0, 6, 7, None)] == [True, True, False, False]
+    assert not any(found.spares(index, log=log) for index in (0, 6) for log in (OTHER_LOG, None))
+    revoke(tmp_path, ID, "again", index=2)
+    moved = TrustStore.open(tmp_path).revoked(ID)
+    assert (moved.index, moved.log, moved.reason) == (2, OTHER_LOG, "stolen")
+
+
+def test_an_index_of_no_log_is_refused(tmp_path):
+    with pytest.raises(SigningError, match="of which log"):
+        revoke(tmp_path, ID, "stolen", index=7)
+    assert TrustStore.open(tmp_path).revocations == {}
+
+
+REVOKING = """
+import sys
+from pathlib import Path
+from kolm.trust import revoke
+for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):
+    revoke(Path(sys.argv[1]), f"{number:064x}", "stolen")
+"""
+
+
+def test_revocations_that_come_at_once_are_all_kept(tmp_path):
+    """From other processes, as `kolm key revoke` is beside a registry, and from threads."""
+    begun = [
+        subprocess.Popen([sys.executable, "-c", REVOKING, str(tmp_path), str(first)]) for first in (0, 10, 20)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: revoke(tmp_path, f"{number:064x}", "stolen"), range(30, 50)))
+    assert [process.wait(60) for process in begun] == [0, 0, 0]
+    assert set(TrustStore.open(tmp_path).revocations) == {f"{number:064x}" for number in range(50)}
 
 
 def test_keys_without_time(tmp_path):

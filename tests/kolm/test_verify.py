@@ -1,19 +1,24 @@
+import ast
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kolm
 from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.errors import VerificationError
 from kolm.pack import pack_from_members
 from kolm.scorecard import read_rows, score_artifact
-from kolm.trust import TrustStore
+from kolm.tlog.note import NoteKey
+from kolm.trust import TrustStore, trust_key, trust_log
 from kolm.verify import CHECKS, AuditReport, verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 
+SOURCES = Path(kolm.__file__).resolve().parent
 PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verification.md"
 
 
@@ -67,6 +72,19 @@ def test_every_code_of_the_list_of_checks_is_explained() -> None:
         assert any(known.startswith(code.rstrip("*")) for known in explained), code
 
 
+def codes_in(path: Path) -> set[str]:
+    """Return the codes that a module spells as a whole text."""
+    found = (node.value for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Constant))
+    return {text for text in found if isinstance(text, str) and re.fullmatch(r"E_[A-Z0-9_]*[A-Z0-9]", text)}
+
+
+def test_every_code_that_kolm_raises_is_in_the_closed_list_and_no_other() -> None:
+    closed = PAGE.read_text(encoding="utf-8").partition("## 3. Codes")[2].partition("\n## ")[0]
+    raised = {code for path in SOURCES.rglob("*.py") for code in codes_in(path)}
+    assert {"E_INTERNAL", "E_ZIP64", "E_CID_SYNTAX", "E_IO"} <= raised
+    assert raised == set(re.findall(r"`(E_[A-Z0-9_]+)`", closed))
+
+
 def test_each_check_cites_its_number() -> None:
     for step in CHECKS:
         assert (step.run.__doc__ or "").startswith(f"({step.number}) ")
@@ -110,6 +128,34 @@ def test_a_failed_prerequisite_skips_what_builds_on_it(bundle: Bundle) -> None:
     assert report.verdict is None
     assert report.compile is None
     assert report.keys == ()
+
+
+def test_where_nobody_who_is_trusted_signed_nothing_is_signed_only(bundle: Bundle) -> None:
+    """Also check 12, which needs no receipt, and passes: its word is nobody's then."""
+    for receipt, trust in ((bundle.receipt, TrustStore.of()), (None, bundle.trust)):
+        report = verify_bundle(bundle.artifact_path, receipt, trust)
+        assert "signed only" not in {check.evidence for check in report.checks}
+        frozen = report.checks[11]
+        assert (frozen.status, frozen.evidence) == ("passed", "absent")
+        assert frozen.detail.endswith("; the word of nobody who is trusted")
+
+
+def test_the_report_says_when_with_which_kolm_by_whose_keys_and_policy_it_was_made(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    trust_key(tmp_path, bundle.key.public)
+    trust_log(tmp_path, (vkey := NoteKey("example.org/log", bundle.key.public).vkey))
+    (tmp_path / "policy.yaml").write_text("require_log: false\nrequire_pass: true\n")
+    store = TrustStore.open(tmp_path)
+    at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    report = verify_bundle(bundle.artifact_path, bundle.receipt, store, now=at)
+    said = report.to_json(trust=store)
+    assert (said["at"], said["kolm"]) == ("2026-05-01T12:00:00Z", kolm.__version__)
+    asked = {"require_pass": True, "replay_mismatch": 0.0, "require_log": False, "log_max_age_days": None}
+    assert said["policy"] == asked
+    there = {"dir": str(tmp_path), "keys": [bundle.key.key_id], "revocations": 0, "log": vkey}
+    assert said["trust"] == there
+    assert report.to_json()["trust"] is None
 
 
 def test_the_report_is_json(report: AuditReport) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from kolm.entries import receipt_entry
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.note import NoteKey, sign_note
 from kolm.tlog.proof import LogProof
-from kolm.trust import Policy, Revocation, TrustStore
+from kolm.trust import Revocation, TrustStore
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, make_bundle
 from tests.logs import TIME, Log
@@ -172,7 +173,9 @@ def test_a_log_does_not_go_back(bundle: Bundle, trust: TrustStore, log: Log) -> 
 def test_what_was_logged_before_the_key_was_revoked_stays_good(
     bundle: Bundle, trust: TrustStore, log: Log, index: int | None, proven: bool, good: bool
 ) -> None:
-    revoked = {bundle.key.key_id: Revocation(NOW, "lost laptop", index)}
+    revoked = {
+        bundle.key.key_id: Revocation(NOW, "lost laptop", index, None if index is None else log.note_key)
+    }
     report = audit(bundle, replace(trust, revocations=revoked), log.proof(MIDDLE) if proven else None)
     assert report.ok is good
     if not good:
@@ -181,7 +184,9 @@ def test_what_was_logged_before_the_key_was_revoked_stays_good(
 
 
 def test_a_false_proof_does_not_save_a_revoked_key(bundle: Bundle, trust: TrustStore, log: Log) -> None:
-    revoked = replace(trust, revocations={bundle.key.key_id: Revocation(NOW, "lost laptop", SIZE)})
+    revoked = replace(
+        trust, revocations={bundle.key.key_id: Revocation(NOW, "lost laptop", SIZE, log.note_key)}
+    )
     assert failed(audit(bundle, revoked, log.proof(MIDDLE - 1))) == (17, "E_REVOKED")
     stranger = replace(revoked, log=NoteKey(log.origin, PrivateKey.generate().public))
     assert failed(audit(bundle, stranger, log.proof(MIDDLE))) == (17, "E_REVOKED")
@@ -190,7 +195,7 @@ def test_a_false_proof_does_not_save_a_revoked_key(bundle: Bundle, trust: TrustS
 def test_a_revoked_artifact_counts_for_nothing_whenever_it_was_logged(
     bundle: Bundle, trust: TrustStore, log: Log
 ) -> None:
-    revoked = replace(trust, revocations={bundle.cid: Revocation(NOW, "wrong labels", SIZE)})
+    revoked = replace(trust, revocations={bundle.cid: Revocation(NOW, "wrong labels", SIZE, log.note_key)})
     assert failed(audit(bundle, revoked, log.proof(MIDDLE))) == (17, "E_REVOKED")
 
 

@@ -17,8 +17,9 @@ from kolm.cid import sha256_hex
 from kolm.draws import replayed_rows
 from kolm.errors import EvalError, KolmError, SpecError, TrainError
 from kolm.pack import PIXELS, EvalPack, PackRow, load_pack, pack_from_members
+from kolm.policy import Policy
 from kolm.scorecard import read_rows
-from kolm.trust import Policy, TrustStore
+from kolm.trust import TrustStore
 from kolm.verify import ROWS, AuditReport, Replay, Said, verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 from tests.tampering.lies import edit_json, read
@@ -263,7 +264,7 @@ def test_a_text_only_model_has_no_controls_to_ask_for(tmp_path: Path) -> None:
     assert {kind for _, kind in models.asked} == {"base", "tuned", "perturbed"}
 
 
-def test_the_report_keeps_its_schema(bundle: Bundle) -> None:
+def test_the_report_keeps_its_schema(bundle: Bundle, tmp_path: Path) -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     lies: Lies = {("row-003", "tuned"): {"text": "\ud800"}}
@@ -275,7 +276,8 @@ def test_the_report_keeps_its_schema(bundle: Bundle) -> None:
         verify_bundle(bundle.artifact_path, bundle.receipt, bundle.trust),
     ]
     for report in reports:
-        jsonschema.validate(json.loads(json.dumps(report.to_json())), schema)
+        for store in (None, bundle.trust, replace(bundle.trust, dir=tmp_path)):
+            jsonschema.validate(json.loads(json.dumps(report.to_json(trust=store))), schema)
     told = reports[2].to_json()["replay"]
     assert (told["nonce"], told["mismatches"], told["first_mismatch"]["row"]) == (NONCE.hex(), 1, "row-003")
 

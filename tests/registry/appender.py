@@ -1,6 +1,6 @@
 """A process that appends to a log and says each index once it is acknowledged; it is killed from outside.
 
-python appender.py DIRECTORY TAG
+python appender.py DIRECTORY TAG JOURNAL_ENTRIES
 """
 
 import sys
@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from registry.sequencer import Sequencer
-from tests.kolm.tlog.logs import KEY, ORIGIN
+from tests.registry.sequencers import opened
 
 
 def append_forever(log: Sequencer, tag: str, speaking: threading.Lock) -> None:
@@ -23,7 +23,7 @@ def append_forever(log: Sequencer, tag: str, speaking: threading.Lock) -> None:
 
 
 if __name__ == "__main__":
-    with Sequencer(Path(sys.argv[1]), origin=ORIGIN, key=KEY) as log:
+    with opened(Path(sys.argv[1]), journal_entries=int(sys.argv[3])) as log:
         speaking = threading.Lock()
         threads = [
             threading.Thread(target=append_forever, args=(log, f"{sys.argv[2]}-{at}", speaking), daemon=True)

@@ -5,6 +5,7 @@ registry is tested with bundles of every kind at no cost.
 
 import base64
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kolm.cid import CID, cid_of
 from kolm.container import Container
 from kolm.errors import ArtifactError
 from kolm.modules import Gradient, ModuleManifest, Origin, Parameter
+from kolm.policy import Policy
 from kolm.predicates import CompilePredicate
 from kolm.trust import TrustStore
 from kolm.verify import AuditReport, Check
@@ -124,7 +126,15 @@ class TakesItsWord:
 def _report(said: CompilePredicate | None, *, code: str | None, detail: str) -> AuditReport:
     status = "failed" if code else "passed"
     check = Check(1, "word", "its word", status, "signed only", code, detail)  # type: ignore[arg-type]
-    return AuditReport(artifact=None, receipt=None, keys=(), checks=(check,), compile=said)
+    return AuditReport(
+        artifact=None,
+        receipt=None,
+        keys=(),
+        checks=(check,),
+        at=datetime.now(UTC),
+        policy=Policy(),
+        compile=said,
+    )
 
 
 def _modules(family: str, frozen: tuple[str, ...], trained: tuple[str, ...]) -> bytes:

@@ -14,13 +14,15 @@ import pytest
 from kolm.errors import StorageError
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import leaf_hash
-from registry import journal, sequencer
+from registry import journal
 from registry.sequencer import Sequencer
-from tests.kolm.tlog.logs import LOG, straight_root
-from tests.registry.test_sequencer import append, entries_of, opened
+from tests.kolm.tlog.logs import KEY, LOG, ORIGIN, straight_root
+from tests.registry.sequencers import append, entries_of, opened, snapshot
 
 OLD = [b"old %d" % at for at in range(254)]
 FRESH = [b"fresh %d" % at for at in range(4)]
+FEW = 4
+"""Entries of a journal that begins again on the way."""
 
 
 class Killed(BaseException):
@@ -82,7 +84,6 @@ def attach(disk: Disk, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Path, "replace", asking(replace))
     patch.setattr(Path, "mkdir", asking(mkdir))
     patch.setattr(Path, "open", open_raw)
-    patch.setattr(sequencer, "WIDTH", 2)  # a journal of four entries, so that it begins again on the way
     patch.setattr(threading, "excepthook", lambda _: None)
 
 
@@ -109,7 +110,7 @@ def count_operations(prepared: Path) -> int:
         attach(disk, patch)
         for folder in fresh_copies(prepared, 1):
             disk.fail_at(range(0))
-            with opened(folder) as log:
+            with opened(folder, journal_entries=FEW) as log:
                 append_each(log, disk)
     return disk.asked
 
@@ -137,7 +138,7 @@ def test_killed_before_every_operation_nothing_is_lost_and_nothing_forked(prepar
             attach(disk, patch)
             disk.fail_at(range(at, 10**6))  # a dead process asks for nothing more
             try:
-                with opened(folder) as log:
+                with opened(folder, journal_entries=FEW) as log:
                     kept = append_each(log, disk)
             except Killed:
                 pass  # while it was opened
@@ -158,7 +159,7 @@ def test_refused_at_every_operation_whoever_tries_again_is_logged_once(prepared:
         with pytest.MonkeyPatch.context() as patch:
             attach(disk, patch)
             disk.fail_at(range(at, at + long))
-            log = insist(lambda folder=folder: opened(folder))
+            log = insist(lambda folder=folder: opened(folder, journal_entries=FEW))
             for index, entry in enumerate(FRESH, start=len(OLD)):
                 said = insist(lambda entry=entry, log=log: log.append(entry).result(20))
                 assert said == index, at
@@ -204,7 +205,6 @@ def refuse(*_: object, **__: object) -> None:
 def test_a_journal_that_cannot_begin_again_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
 ):
-    monkeypatch.setattr(sequencer, "WIDTH", 2)
     real, entries = journal.write_atomic, [b"%d" % at for at in range(8)]
     refused = threading.Event()
 
@@ -214,7 +214,7 @@ def test_a_journal_that_cannot_begin_again_goes_on(
         refused.set()
         raise StorageError("cannot write: the disk is full", hint="")
 
-    with opened(tmp_path / "log") as log:
+    with opened(tmp_path / "log", journal_entries=FEW) as log:
         append(log, entries[:3])
         monkeypatch.setattr(journal, "write_atomic", failing)
         append(log, entries[3:5])
@@ -223,11 +223,6 @@ def test_a_journal_that_cannot_begin_again_goes_on(
         assert append(log, entries[5:]) == [5, 6, 7]
     with opened(tmp_path / "log") as log:
         assert entries_of(log) == entries
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_damage_is_left_as_it_was_found(tmp_path: Path):
@@ -260,3 +255,34 @@ def test_a_folder_that_cannot_be_locked_is_refused_in_words(tmp_path: Path):
     (tmp_path / "log" / "lock").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"cannot write .*lock"):
         opened(tmp_path / "log")
+
+
+def test_a_log_that_cannot_renew_its_checkpoint_says_so_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with Sequencer(tmp_path / "log", origin=ORIGIN, key=KEY, renewed_after=0.01) as log:
+        append(log, [b"one"])
+        log.check()
+        monkeypatch.setattr(os, "fsync", refuse)
+        assert soon(lambda: not takes(log))
+        time.sleep(0.1)  # the attempts that follow are not all told
+        said = [record.getMessage() for record in caplog.records]
+        assert [line for line in said if "the disk is full" in line] == said[:1]
+        monkeypatch.undo()
+        assert soon(lambda: takes(log))
+        assert append(log, [b"two"]) == [1]
+
+
+def takes(log: Sequencer) -> bool:
+    try:
+        log.check()
+    except StorageError:
+        return False
+    return True
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.005)
+    return holds()

@@ -3,6 +3,7 @@
 import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import event
 
 from kolm.errors import StorageError
 from registry.app import create_app
+from registry.journal import Journal
 from registry.log import Log
 from registry.models import open_engine
 from registry.settings import RegistrySettings
@@ -69,15 +71,15 @@ class _Forgetful:
             raise StorageError("the index cannot be written", hint="")
         self.kept |= found
 
-    def places(self) -> int:
+    def noted(self) -> int:
         return len(self.kept)
 
 
 def test_who_tries_again_after_a_place_was_not_noted_gets_the_same_one(tmp_path: Path):
     log = Log(tmp_path, _Forgetful())
     with pytest.raises(StorageError):
-        log.place(b"one")
-    assert [log.place(b"one"), log.place(b"two"), log.place(b"one")] == [0, 1, 0]
+        log.add(b"one")
+    assert [log.add(b"one"), log.add(b"two"), log.add(b"one")] == [0, 1, 0]
     assert log.size == 2
     log.close()
 
@@ -93,6 +95,46 @@ def test_who_tries_again_after_a_disk_that_refused_gets_the_same_place(
         assert log.size == 0
     (settings.data / "tlog" / "draft").rmdir()
     assert http.post("/v1/artifacts", files=offer.parts()).json()["log"] == {"index": 0, "size": 1}
+
+
+def test_a_log_that_could_not_write_is_not_ready_until_it_can(
+    application: FastAPI, http: TestClient, settings: RegistrySettings, offer: Offer
+):
+    draft = settings.data / "tlog" / "draft"
+    draft.unlink(missing_ok=True)
+    draft.mkdir()
+    assert http.get("/readyz").status_code == 200
+    assert slug(http.post("/v1/artifacts", files=offer.parts())) == "insufficient_storage"
+    assert slug(http.get("/readyz")) == "not_ready"
+    draft.rmdir()
+    assert http.post("/v1/artifacts", files=offer.parts()).status_code == 201
+    assert http.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_no_checkpoint_is_no_empty_answer(http: TestClient, settings: RegistrySettings, left: bytes | None):
+    assert http.get("/tlog/checkpoint").status_code == 200
+    path = settings.data / "tlog" / "checkpoint"
+    path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    answer = http.get("/tlog/checkpoint")
+    assert (answer.status_code, slug(answer)) == (503, "not_ready")
+
+
+def test_an_index_made_again_from_a_damaged_log_is_refused_in_words(
+    settings: RegistrySettings, application: FastAPI
+):
+    with TestClient(application):
+        for at in range(256):
+            application.state.service.log.add(b"%d" % at)
+    (settings.data / "index.sqlite3").unlink()
+    with closing(Journal(settings.data / "tlog" / "journal")) as journal:
+        journal.read()
+        journal.restart(256)
+    (settings.data / "tlog" / "tile" / "entries" / "000").write_bytes(b"damaged")
+    with pytest.raises(StorageError, match="the log has lost entries: tile/entries/000: "):
+        create_app(settings)
 
 
 def test_a_full_disk_and_a_log_that_ended_are_not_ready(application: FastAPI, http: TestClient):

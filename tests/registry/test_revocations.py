@@ -11,10 +11,11 @@ from kolm.cid import CID, digest_of, sha256_hex
 from kolm.keys import PrivateKey
 from kolm.revocation import sign_revocation
 from kolm.tlog.tiles import read_entries
-from kolm.trust import TrustStore, trust_key
+from kolm.trust import TrustStore, trust_key, trust_log
 from registry.app import create_app
 from registry.settings import RegistrySettings
 from tests.bundles import make_bundle
+from tests.logs import Log
 from tests.registry.offers import slug
 
 
@@ -28,6 +29,7 @@ def test_a_key_revokes_itself_and_the_log_says_so(
     assert slug(http.post("/v1/revocations", content=bytes(20_000))) == "too_large"
     assert application.state.service.log.size == 0
     trust_key(settings.trust, key.public)
+    trust_log(settings.trust, Log().note_key.vkey)  # another log than this registry's
     answer = http.post("/v1/revocations", content=envelope)
     assert answer.status_code == 201, answer.text
     assert answer.json()["log"] == {"index": 0, "size": 1}
@@ -41,7 +43,7 @@ def test_a_key_revokes_itself_and_the_log_says_so(
     assert digest_of(CID(answer.json()["envelope"])).hex() == said["statement"]
     revoked = TrustStore.open(settings.trust).revoked(key.key_id)
     assert revoked is not None
-    assert (revoked.reason, revoked.index) == ("lost", 0)
+    assert (revoked.reason, revoked.index, revoked.log) == ("lost", 0, log.key)
 
 
 def test_revocations_at_once_are_all_gone_by(

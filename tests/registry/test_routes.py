@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -13,14 +12,10 @@ from fastapi.testclient import TestClient
 
 from kolm.cid import cid_of
 from registry.settings import RegistrySettings
+from tests.registry.asking import SOMEBODY, blobs_of, plain_get
 from tests.registry.offers import Offer, make_offer, slug
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-SOMEBODY = cid_of(b"something that nobody stored")
-
-
-def blobs_of(settings: RegistrySettings) -> list[Path]:
-    return [path for path in (settings.data / "blobs").rglob("*") if len(path.name) == 64]
 
 
 def test_what_was_uploaded_comes_back_by_cid(http: TestClient, offer: Offer):
@@ -63,7 +58,9 @@ def test_the_kscore_is_the_receipts(http: TestClient, offer: Offer):
     said = json.loads(offer.receipt.read_bytes())["envelopes"][0]["said"]["k_score"]
     answer = http.get(f"/v1/artifacts/{offer.cid}/kscore")
     assert answer.json() == said
-    assert answer.headers["etag"] == f'"{offer.receipt_cid}"'
+    tag = f'"{cid_of(answer.content)}"'
+    assert answer.headers["etag"] == tag
+    assert http.get(f"/v1/artifacts/{offer.cid}/kscore", headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_the_same_upload_again_is_known(http: TestClient, offer: Offer):
@@ -160,21 +157,6 @@ def test_unknown_and_impossible_cids(http: TestClient, path: str):
     }.items():
         answer = http.get("/v1/" + path.format(text))
         assert (answer.status_code, slug(answer), answer.json()["check"]) == (400, "bad_cid", check), text
-
-
-async def plain_get(application: FastAPI, path: str) -> tuple[int, bytes]:
-    """Ask without a client, because clients refuse to send addresses this long."""
-    sent: list[dict[str, Any]] = []
-
-    async def send(message):
-        sent.append(message)
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
-    await application(scope, receive, send)
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 
 @pytest.mark.parametrize(

@@ -7,40 +7,24 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from kolm.errors import DataError, StorageError
+from kolm.errors import StorageError
 from kolm.keys import PrivateKey
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import check_consistency, consistency_proof, leaf_hash
 from kolm.tlog.tiles import TileReader, read_entries
-from registry import sequencer
+from registry.journal import Journal
 from registry.sequencer import Sequencer
 from tests.kolm.tlog.logs import KEY, LOG, ORIGIN, straight_files, straight_root
-from tests.logs import tree_root
+from tests.registry.sequencers import append, entries_of, opened, snapshot
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def opened(folder: Path) -> Sequencer:
-    return Sequencer(folder, origin=ORIGIN, key=KEY)
-
-
-def append(log: Sequencer, entries: list[bytes]) -> list[int]:
-    return [place.result(20) for place in [log.append(entry) for entry in entries]]
-
-
-def entries_of(log: Sequencer) -> list[bytes]:
-    """All entries, after checking them against the tiles and the checkpoint."""
-    checkpoint = Checkpoint.open(log.read("checkpoint") or b"", LOG)
-    assert checkpoint.size == log.size
-    found = list(read_entries(log.read, 0, log.size, size=log.size))
-    if found:
-        assert straight_root([leaf_hash(entry) for entry in found]) == checkpoint.root
-        assert tree_root(log.size, TileReader(log.read, log.size)) == checkpoint.root
-    return found
+FEW = 8
+"""Entries of a journal that begins again several times before its writer is killed."""
 
 
 def test_entries_stand_in_the_order_they_came_and_survive_a_restart(tmp_path: Path):
@@ -66,11 +50,10 @@ def test_partial_tiles_go_when_the_full_one_is_there(tmp_path: Path):
         assert len(entries_of(log)) == 300
 
 
-def test_a_journal_begins_again_and_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sequencer, "WIDTH", 10)  # a journal of 100 entries
+def test_a_journal_begins_again_and_the_log_goes_on(tmp_path: Path):
     entries = [b"%d" % at for at in range(700)]
     for at in range(0, 700, 70):
-        with opened(tmp_path / "log") as log:
+        with opened(tmp_path / "log", journal_entries=100) as log:
             append(log, entries[at : at + 70])
     assert (tmp_path / "log" / "journal").stat().st_size < 3000
     with opened(tmp_path / "log") as log:
@@ -96,6 +79,17 @@ def test_tiles_and_checkpoint_are_made_again(tmp_path: Path):
     (tmp_path / "log" / "checkpoint").write_bytes(b"")  # what a power cut may leave
     with opened(tmp_path / "log") as log:
         assert entries_of(log) == entries
+
+
+@pytest.mark.parametrize("lost", ["tile/entries/001.p/4", "tile/0/001.p/4", "tile/1/000.p/1"])
+def test_a_tile_that_no_journal_makes_again_is_missed_in_words(tmp_path: Path, lost: str):
+    with opened(tmp_path / "log", journal_entries=260) as log:
+        append(log, [b"%d" % at for at in range(260)])
+    (tmp_path / "log" / lost).write_bytes(b"damaged")
+    before = snapshot(tmp_path / "log")
+    with pytest.raises(StorageError, match=f"a tile before its journal is missing or damaged: {lost}"):
+        opened(tmp_path / "log")
+    assert snapshot(tmp_path / "log") == before
 
 
 def test_a_log_that_was_set_back_signs_nothing(tmp_path: Path):
@@ -128,12 +122,9 @@ def test_a_log_has_one_writer_one_key_and_one_name(tmp_path: Path):
         Sequencer(tmp_path / "log", origin="another", key=KEY)
 
 
-def test_what_no_bundle_holds_and_a_closed_log_are_refused(tmp_path: Path):
+def test_the_longest_entry_is_taken_and_a_closed_log_is_refused(tmp_path: Path):
     with opened(tmp_path / "log") as log:
-        for entry in (b"", bytes(65536)):
-            with pytest.raises(DataError, match="1 to 65535 bytes"):
-                log.append(entry)
-        assert append(log, [bytes(65535)]) == [0]
+        assert append(log, [bytes(65535)]) == [0]  # and no longer one: attack 62
     with pytest.raises(StorageError, match="closed"):
         log.append(b"late")
 
@@ -163,7 +154,7 @@ def _refusing(_descriptor: int) -> None:
 
 def kill_one(folder: Path, tag: str, *, after: float) -> tuple[dict[int, str], list[bytes]]:
     """Run an appender, kill it, and return what it acknowledged and the checkpoints that it showed."""
-    command = [sys.executable, "-m", "tests.registry.appender", str(folder), tag]
+    command = [sys.executable, "-m", "tests.registry.appender", str(folder), tag, str(FEW)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert process.stdout is not None
     lines, shown = [process.stdout.readline()], []
@@ -208,8 +199,11 @@ def test_killed_twice_nothing_acknowledged_is_lost(tmp_path: Path):
 @pytest.mark.slow
 def test_killed_fifty_times_nothing_acknowledged_is_lost(tmp_path: Path):
     kept = killed(tmp_path / "log", times=50)
-    print(f"\n50 kills, {kept} acknowledged entries, none lost, no fork")  # noqa: T201
+    with closing(Journal(tmp_path / "log" / "journal")) as journal:
+        begins = journal.begin // FEW
+    print(f"\n50 kills, about {begins} journals, {kept} acknowledged entries, none lost, no fork")  # noqa: T201
     assert kept > 50
+    assert begins > 10
 
 
 def paced(log: Sequencer, *, rate: int, seconds: float) -> list[float]:

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from kolm.cli import app
+from kolm.keys import load_private
 from kolm.trust import trust_key
 from tests.bundles import Bundle, make_bundle
 from tests.registry.conftest import serving
@@ -144,6 +145,9 @@ def test_nobody_trusted_and_everybody_reached_are_warned_about(tmp_path: Path):
         assert line.startswith("registry on http://0.0.0.0:")
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=15)
+    named = load_private(tmp_path / "data" / "registry.pem", passphrase=lambda: None).key_id
+    assert f"summary key {named}\n" in said
+    assert re.search(r"^log\.vkey kolm-registry/\S+\+[0-9a-f]{8}\+\S+$", said, re.MULTILINE)
     assert "no key is trusted yet" in said
     assert "anyone who reaches this address" in said
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.tlog.proof import LogProof
-from kolm.trust import Policy
 from kolm.verify import AuditReport
 from tests.bundles import Bundle, make_bundle
 from tests.tampering.lies import audit

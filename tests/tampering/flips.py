@@ -20,7 +20,7 @@ from kolm.schedule import passes
 from kolm.trainlog import Chain, effective_seed
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, Members
-from tests.tampering.lies import Statements, build, chain, enveloped, payloads, read
+from tests.tampering.lies import Statements, build, chain, enveloped, failed, payloads, read
 
 Outcome = tuple[int, str | None] | None
 """Number and code of the first check that failed; None if the flip was believed."""
@@ -39,7 +39,7 @@ def flipped(data: bytes, place: int, pattern: int) -> bytes:
 
 def outcome(report: AuditReport) -> Outcome:
     """Return which check refused, and with which code."""
-    return None if report.failure is None else (report.failure.number, report.failure.code)
+    return None if report.ok else failed(report)
 
 
 def container_regions(data: bytes) -> list[str]:

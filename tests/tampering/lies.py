@@ -2,7 +2,10 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 from kolm.canonical import canonical_json, parse_canonical
@@ -12,6 +15,16 @@ from kolm.keys import PrivateKey
 from kolm.statements import STAGES
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, Members
+
+PAGE = Path(__file__).resolve().parents[2] / "specs" / "formats" / "verification.md"
+CHECKS, _, CODES = PAGE.read_text(encoding="utf-8").partition("## 3. Codes")
+ROWS = {
+    int(number): re.findall(r"`(E_[A-Z0-9_]+\*?)`", codes)
+    for number, codes in re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", CHECKS, re.MULTILINE)
+}
+"""Number of a check -> the codes of its row."""
+ANYWHERE = re.findall(r"`(E_[A-Z0-9_]+)`", CHECKS[CHECKS.index("\nA check that is the first to read") :])
+"""Codes that the text below the list gives to every check."""
 
 Statements = list[dict[str, Any]]
 STAGE = {stage: place for place, stage in enumerate(STAGES)}
@@ -25,9 +38,16 @@ def audit(bundle: Bundle, receipt: bytes | None = None, **options: Any) -> Audit
 
 
 def failed(report: AuditReport) -> tuple[int, str | None]:
-    """Return number and code of the first check that failed."""
+    """Return number and code of the first check that failed; each is in the page's list of checks."""
     assert report.failure is not None, "the lie was believed"
+    for check in report.checks:
+        assert check.code is None or is_listed(check.number, check.code), (check.number, check.code)
     return report.failure.number, report.failure.code
+
+
+def is_listed(number: int, code: str) -> bool:
+    """Say whether a check may answer with a code, as specs/formats/verification.md 2 has it."""
+    return any(fnmatch(code, known) for known in (*ROWS[number], *ANYWHERE))
 
 
 def resigned(bundle: Bundle, edit: Callable[[Statements], None], *, key: PrivateKey | None = None) -> bytes:

@@ -32,7 +32,7 @@ from tests.kolm.test_artifact import (
 )
 from tests.kolm.test_canonical import NOT_CANONICAL
 from tests.kolm.test_tensors import HOSTILE as TENSORS
-from tests.registry.test_routes import plain_get
+from tests.registry.asking import plain_get
 from tests.tampering.lies import audit, failed, read
 
 ADAPTER = "adapter/adapter_model.safetensors"

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kolm.errors import VerificationError
 from kolm.keys import PrivateKey
+from kolm.policy import Policy
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.merkle import (
     check_inclusion,
@@ -16,7 +18,7 @@ from kolm.tlog.merkle import (
 )
 from kolm.tlog.note import MAX_BYTES, Note, sign_note
 from kolm.tlog.proof import LogProof
-from kolm.trust import Policy, Revocation, TrustStore
+from kolm.trust import Revocation, TrustStore, trust_key, trust_log
 from tests.bundles import Bundle
 from tests.logs import TIME
 from tests.tampering.lies import audit, failed
@@ -156,7 +158,7 @@ def test_attack_55_a_proof_that_is_spelled_otherwise(
 
 def revoking(bundle: Bundle, log: AttackedLog, index: int | None, *subjects: str) -> Bundle:
     """Let the auditor know of a revocation that the log holds at `index`."""
-    row = Revocation(NOW, "lost laptop", index)
+    row = Revocation(NOW, "lost laptop", index, None if index is None else log.note_key)
     revocations = dict.fromkeys(subjects or (bundle.key.key_id,), row)
     return replace(bundle, trust=replace(bundle.trust, log=log.note_key, revocations=revocations))
 
@@ -181,6 +183,19 @@ def test_attack_63_what_was_logged_before_stands_and_only_by_a_good_proof(
         assert failed(report) == (17, "E_REVOKED")
 
 
+def test_attack_63_the_place_of_a_revocation_in_another_log(bundle: Bundle, log: AttackedLog) -> None:
+    """The thief logs in the log that is trusted what was revoked, at a large index, in another one."""
+    for other in (
+        replace(log, key=PrivateKey.generate()),
+        replace(log, origin="other.example/log"),
+    ):
+        trust = revoking(bundle, other, 5000).trust
+        lie = replace(bundle, trust=replace(trust, log=log.note_key))
+        report = audit(lie, proof=log.opened(PLACE).to_bytes(), now=NOW)
+        assert failed(report) == (17, "E_REVOKED")
+        assert f"the log {other.origin} held before entry 5000" in report.checks[16].hint
+
+
 def test_attack_63_a_revoked_artifact_stands_for_nothing(bundle: Bundle, log: AttackedLog) -> None:
     revoked = revoking(bundle, log, 9, bundle.cid)
     assert failed(audit(revoked, proof=log.opened(PLACE).to_bytes(), now=NOW)) == (17, "E_REVOKED")
@@ -203,7 +218,36 @@ def test_attack_65_the_proof_of_another_receipt_of_this_artifact(
 
 def test_attack_65_no_proof_where_one_is_wanted(asked: Ask, bundle: Bundle, log: AttackedLog) -> None:
     assert failed(asked(None, require_log=True)) == (19, "E_POLICY")
-    assert asked(None).ok
+    assert asked(None, require_log=False).ok
     unknown = TrustStore.of(bundle.key.public, policy=Policy(require_log=True))
     report = audit(replace(bundle, trust=unknown), proof=log.opened(PLACE).to_bytes(), now=NOW)
+    assert failed(report) == (19, "E_POLICY")
+
+
+@pytest.mark.parametrize(
+    ("policy", "stripped"),
+    [
+        ("", (19, "E_POLICY")),
+        ("log_max_age_days: 30", (19, "E_POLICY")),
+        ("require_log: false", None),
+        ("require_log: false\nlog_max_age_days: 30", None),
+    ],
+)
+def test_attack_65_a_proof_that_was_taken_away(
+    bundle: Bundle, log: AttackedLog, tmp_path: Path, policy: str, stripped: tuple[int, str] | None
+) -> None:
+    """Whoever trusts a log wants its proof, unless the policy says otherwise."""
+    trust_key(tmp_path, bundle.key.public)
+    trust_log(tmp_path, log.note_key.vkey)
+    (tmp_path / "policy.yaml").write_text(policy)
+    trusting = replace(bundle, trust=TrustStore.open(tmp_path))
+    assert audit(trusting, proof=log.opened(PLACE).to_bytes(), now=NOW).ok
+    report = audit(trusting, now=NOW)
+    assert (None if report.ok else failed(report)) == stripped
+
+
+def test_attack_65_the_age_of_a_proof_is_limited_and_there_is_none(bundle: Bundle, tmp_path: Path) -> None:
+    trust_key(tmp_path, bundle.key.public)
+    (tmp_path / "policy.yaml").write_text("log_max_age_days: 30")
+    report = audit(replace(bundle, trust=TrustStore.open(tmp_path)), now=NOW)
     assert failed(report) == (19, "E_POLICY")

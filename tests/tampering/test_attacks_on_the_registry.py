@@ -16,10 +16,10 @@ from kolm.verify import verify_bundle
 from registry.app import create_app
 from registry.client import RegistryClient
 from registry.settings import RegistrySettings
+from tests.registry.asking import SOMEBODY, blobs_of
 from tests.registry.conftest import serving
+from tests.registry.impostors import answering, lying
 from tests.registry.offers import Offer, TakesItsWord, make_offer, slug
-from tests.registry.test_client import answering, lying
-from tests.registry.test_routes import SOMEBODY, blobs_of
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from kolm.artifact import Artifact
 from kolm.cid import cid_of
 from kolm.entries import receipt_entry
 from kolm.errors import CheckedError
-from kolm.trust import Policy, TrustStore
+from kolm.policy import Policy
+from kolm.trust import TrustStore
 from kolm.verify import CHECKS, Step, verify_bundle
 from kolm.verify.case import Case
 from tests.bundles import Bundle, make_bundle

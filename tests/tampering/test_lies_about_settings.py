@@ -316,6 +316,14 @@ def test_a_processor_file_that_the_base_does_not_have(here: Path, key: PrivateKe
     assert failed(audit(bundle)) == (2, "E_MEMBER_DIGEST")
 
 
+def test_a_processor_file_of_the_base_that_is_left_out(here: Path, key: PrivateKey) -> None:
+    """Whoever loads the artifact would take another picture size than the one that was scored."""
+    bundle = lie(here, key, edit=lambda m: m.pop("processor/preprocessor_config.json"))
+    report = audit(bundle)
+    assert failed(report) == (2, "E_MEMBER_MISSING")
+    assert report.checks[1].detail == "processor/preprocessor_config.json: missing, though the base has it"
+
+
 def test_a_base_file_that_is_listed_twice(here: Path, key: PrivateKey) -> None:
     honest = lie(here, key)
     base = honest.facts.artifact.manifest.base.model_dump()

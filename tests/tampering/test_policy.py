@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kolm.keys import PrivateKey
-from kolm.trust import Policy, Revocation, TrustedKey, TrustStore
+from kolm.policy import Policy
+from kolm.trust import Revocation, TrustedKey, TrustStore
 from kolm.verify import AuditReport, verify_bundle
 from tests.bundles import Bundle, make_bundle
 from tests.tampering.lies import audit, failed

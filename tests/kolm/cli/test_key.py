@@ -9,7 +9,9 @@ from kolm.cli.key import app
 from kolm.keys import PrivateKey, PublicKey, key_path, load_private, public_path
 from kolm.revocation import open_revocation
 from kolm.tlog.note import NoteKey
-from kolm.trust import TrustStore, default_trust_dir
+from kolm.trust import TrustStore, default_trust_dir, trust_log
+
+LOG = NoteKey("kolm-registry/test", PrivateKey.generate().public).vkey
 
 
 def run(*words: str, exit_code: int = 0) -> Result:
@@ -114,11 +116,12 @@ def test_a_revocation_is_signed_for_a_registry(tmp_path):
     keyid, file = made(), tmp_path / "revocation.json"
     public = PublicKey.from_pem(public_path(key_path()).read_text())
     cid = cid_of(b"an artifact")
+    trust_log(default_trust_dir(), LOG)
     for subject in (keyid, cid):
         run("revoke", subject, "--reason", "lost", "--index", "7", "--statement", str(file))
         found = open_revocation(file.read_bytes(), TrustStore.of(public), signers=lambda cid: {keyid})
         assert (found.subject, found.predicate.reason) == (subject, "lost")
-        assert "what the log holds before entry 7 counts" in run("list").stdout
+        assert "what the log kolm-registry/test holds before entry 7 counts" in run("list").stdout
     revocations = TrustStore.open(default_trust_dir()).revocations
     assert {subject: entry.index for subject, entry in revocations.items()} == {keyid: 7, cid: 7}
 
@@ -166,13 +169,15 @@ def test_a_time_that_is_none_is_refused(text):
 
 def test_a_revocation_says_what_is_in_force(tmp_path):
     keyid = made()
+    assert "which log?" in run("revoke", keyid, "--reason", "lost", "--index", "3", exit_code=5).stderr
+    trust_log(default_trust_dir(), LOG)
     run("revoke", keyid, "--reason", "lost", "--index", "3")
     again = run("revoke", keyid, "--reason", "stolen", "--index", "9").stdout
     assert "lost (" in again
     assert "before entry 3 counts" in again
     listed = json.loads(run("list", "--json").stdout)
-    assert [(row["subject"], row["reason"], row["index"]) for row in listed["revoked"]] == [
-        (keyid, "lost", 3)
+    assert [(row["subject"], row["reason"], row["index"], row["log"]) for row in listed["revoked"]] == [
+        (keyid, "lost", 3, LOG)
     ]
     assert listed["trusted"] == []
 

@@ -10,10 +10,16 @@ from typer.testing import CliRunner, Result
 
 from kolm.cid import cid_of
 from kolm.cli import inspect, verify
+from kolm.cli.store import send
 from kolm.entries import receipt_entry
+from kolm.tlog.note import MAX_BYTES as NOTE_BYTES
+from kolm.tlog.seen import logs_folder, seen_path
 from kolm.trust import trust_key, trust_log
+from registry.app import create_app
+from registry.settings import RegistrySettings
 from tests.bundles import Bundle, make_bundle
 from tests.logs import Log
+from tests.registry.conftest import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,7 +66,7 @@ def test_a_missing_receipt_exits_7(bundle: Bundle, tmp_path: Path, option: list[
     assert result.exit_code == 7
     assert "E_SIG_MISSING" in result.stdout
     assert ("there is no file nowhere.json" in result.stdout) == bool(option)
-    assert ("pass it with --receipt" in result.stderr) == (not option)
+    assert "pass it with --receipt" in result.stderr
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -194,7 +200,8 @@ def logged(bundle: Bundle, tmp_path: Path) -> tuple[Log, Path, Path]:
 
 def test_a_proof_beside_the_artifact_is_checked(bundle: Bundle, tmp_path: Path) -> None:
     log, trust, copy = logged(bundle, tmp_path)
-    assert "19  skipped" in kolm("verify", copy, "--trust", trust).stdout
+    missing = kolm("verify", copy, "--trust", trust)
+    assert (missing.exit_code, "check 19 (log) E_POLICY: there is no proof" in missing.stdout) == (7, True)
     (tmp_path / "digits.proof").write_bytes(log.proof(1))
     assert "19  passed" in kolm("verify", copy, "--trust", trust).stdout
     (tmp_path / "other.proof").write_bytes(log.proof(0))
@@ -204,6 +211,85 @@ def test_a_proof_beside_the_artifact_is_checked(bundle: Bundle, tmp_path: Path) 
     (tmp_path / "seen").write_bytes(log.checkpoint())
     older = kolm("verify", copy, "--trust", trust, "--checkpoint", tmp_path / "seen")
     assert (older.exit_code, "E_LOG_ROLLBACK" in older.stdout) == (7, True)
+
+
+def kept_by_kolm_log(log: Log, *, size: int | None = None) -> Path:
+    """Where `kolm log` keeps what it saw last of a log, once it saw it with `size` entries."""
+    path = seen_path(logs_folder(), log.origin)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(log.checkpoint(size))
+    return path
+
+
+def test_no_proof_may_be_older_than_what_kolm_log_saw(bundle: Bundle, tmp_path: Path) -> None:
+    log, trust, copy = logged(bundle, tmp_path)
+    (tmp_path / "digits.proof").write_bytes(log.proof(1))
+    kept_by_kolm_log(Log([b"of another log"] * 9, origin="another/log"))
+    assert kolm("verify", copy, "--trust", trust).exit_code == 0
+    path = kept_by_kolm_log(log)
+    same = kolm("verify", copy, "--trust", trust)
+    assert (same.exit_code, f"log seen {path}" in same.stderr) == (0, True)
+    (tmp_path / "mine").write_bytes(log.checkpoint())
+    log.append(b"what came later, and is hidden from this auditor")
+    kept_by_kolm_log(log)
+    page = tmp_path / "audit.html"
+    set_back = kolm("verify", copy, "--trust", trust, "--report", page)
+    assert (set_back.exit_code, "check 19 (log) E_LOG_ROLLBACK" in set_back.stdout) == (7, True)
+    assert str(path) in page.read_text()
+    assert kolm("verify", copy, "--trust", trust, "--checkpoint", tmp_path / "mine").exit_code == 0
+    assert kolm("verify", copy, "--trust", trust_of(bundle)).exit_code == 0  # no log is trusted there
+
+
+def test_a_log_with_two_faces_is_refused_by_what_kolm_log_saw(bundle: Bundle, tmp_path: Path) -> None:
+    log, trust, copy = logged(bundle, tmp_path)
+    (tmp_path / "digits.proof").write_bytes(log.proof(1))
+    kept_by_kolm_log(Log([b"an entry", b"a key that was revoked"], key=log.key))
+    two_faces = kolm("verify", copy, "--trust", trust)
+    assert (two_faces.exit_code, "E_LOG_EQUIVOCATION" in two_faces.stdout) == (7, True)
+
+
+@pytest.mark.parametrize("defect", ["damaged", "of another key", "too long", "a folder"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_checkpoint_of_the_auditors_own_is_not_held_against_the_artifact(
+    bundle: Bundle, tmp_path: Path, defect: str, named: bool
+) -> None:
+    log, trust, copy = logged(bundle, tmp_path)
+    (tmp_path / "digits.proof").write_bytes(log.proof(1))
+    path = tmp_path / "seen" if named else kept_by_kolm_log(log)
+    if defect == "a folder" and not named:
+        path.unlink()
+        path.mkdir()
+    elif defect != "a folder":
+        path.write_bytes(
+            {
+                "damaged": log.checkpoint().replace(b"\n2\n", b"\n1\n"),
+                "of another key": Log([b"x"]).checkpoint(),
+                "too long": b"x" * (NOTE_BYTES + 1),
+            }[defect]
+        )
+    result = kolm("verify", copy, "--trust", trust, *(["--checkpoint", path] if named else []))
+    expected = 5 if defect == "a folder" and not named else 2
+    assert (result.exit_code, result.stdout, str(path) in result.stderr) == (expected, "", True)
+
+
+@pytest.mark.parametrize("defect", ["too long", "a folder", "a broken link"])
+def test_a_proof_that_cannot_be_read_is_named_in_check_19(
+    bundle: Bundle, tmp_path: Path, defect: str
+) -> None:
+    _, trust, copy = logged(bundle, tmp_path)
+    beside = tmp_path / "digits.proof"
+    if defect == "too long":
+        beside.write_bytes(b"c2sp.org/tlog-proof@v1\n" * 2**14)
+    elif defect == "a folder":
+        beside.mkdir()
+    else:
+        beside.symlink_to("nowhere")
+    result = kolm("verify", copy, "--trust", trust)
+    *checks, closing = result.stdout.splitlines()
+    assert (result.exit_code, len(checks)) == (7, 19)
+    assert closing.startswith("NOT VERIFIED: check 19 (log) E_NOTE_SYNTAX: ")
+    assert str(beside) in closing
+    assert kolm("verify", copy, "--trust", trust_of(bundle)).exit_code == 0  # no log is trusted there
 
 
 @pytest.mark.parametrize("option", ["--proof", "--checkpoint"])
@@ -259,3 +345,16 @@ def test_the_page_says_what_was_given(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "x.kolm").write_bytes(b"garbage")
     kolm("verify", tmp_path / "x.kolm", "--report", page)
     assert cid_of(b"garbage") in page.read_text()
+
+
+def test_what_a_registry_sent_is_verified_and_named_on_the_page(bundle: Bundle, tmp_path: Path) -> None:
+    _, trust, copy = logged(bundle, tmp_path)
+    application = create_app(RegistrySettings(data=tmp_path / "data", trust=trust_of(bundle)))
+    trust_log(trust, application.state.service.log.key.vkey)
+    page = tmp_path / "audit.html"
+    with serving(application) as url:
+        send(copy, bundle.receipt_path, registry=url, allow_failed=True)
+        result = kolm("verify", bundle.cid, "--registry", url, "--trust", trust, "--report", page)
+    assert (result.exit_code, "19  passed" in result.stdout) == (0, True)
+    for ending in (".kolm", ".receipt.json", ".proof"):
+        assert f"{ending} from {url}" in page.read_text()

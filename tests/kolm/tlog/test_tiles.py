@@ -1,11 +1,13 @@
 """Paths of tiles, tiles of the wrong size, and what is asked for when a partial one is gone."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kolm.errors import ArtifactError
-from kolm.tlog.merkle import leaf_hash
+from kolm.tlog.merkle import check_inclusion, inclusion_proof, leaf_hash
 from kolm.tlog.tiles import (
     TileReader,
     join_entries,
@@ -92,6 +94,24 @@ def test_the_full_tile_stands_for_a_partial_one_that_is_gone():
     for size in (3, 255, 256, 300, 511, 512):
         assert list(read_entries(files.get, 0, size, size=size)) == entries[:size]
     assert list(read_entries(files.get, 250, 520, size=700)) == entries[250:520]
+
+
+@pytest.mark.parametrize(("kept", "enough"), [(64, True), (3, True), (1, False)])
+def test_a_reader_of_the_whole_log_keeps_few_tiles(kept: int, enough: bool):
+    """In order, three do for two levels: the tile at hand, the last one and the one above them."""
+    entries = [b"%d" % at for at in range(1300)]
+    files, asked = straight_files(entries), Counter[str]()
+
+    def fetch(path: str) -> bytes | None:
+        asked[path] += 1
+        return files.get(path)
+
+    reader, root = TileReader(fetch, 1300, kept=kept), straight_root([leaf_hash(entry) for entry in entries])
+    for index in range(0, 1300, 50):
+        proof = inclusion_proof(index, 1300, reader)
+        check_inclusion(leaf_hash(entries[index]), index=index, size=1300, proof=proof, root=root)
+    assert len(asked) == 7
+    assert (max(asked.values()) == 1) is enough
 
 
 def test_a_tile_that_is_not_there_is_named():

@@ -1,11 +1,11 @@
 """A verifier with one refusal fewer, for each of them: a plugin for pytest.
 
-    pytest -p tests.conditions tests/tampering tests/kolm/test_verify.py
+    pytest -p tests.refusals tests/tampering tests/kolm/test_verify.py
 
 A refusal is a statement of kolm/verify that is there only to raise: a bare call, or `raise` itself. Every
 module is loaded with all of them switchable (mutant schemata, Untch et al. 1993). One process runs the tests
 and records which of them come by which refusal; then, for each, a process of its own leaves it out and runs
-these tests, the fast ones first, until one fails by an assertion. Nothing else is run.
+these tests, the fast ones first, until one fails. Nothing else is run.
 """
 
 import ast
@@ -58,7 +58,9 @@ class Switchable(ast.NodeTransformer):
         return self._behind(node)
 
     def _behind(self, node: ast.stmt) -> ast.stmt:
-        name = f"{self.path}:{node.lineno}"
+        words = " ".join(ast.unparse(node).split())[:90]
+        again = sum(name.startswith(f"{self.path}: {words}") for name in self.found)
+        name = f"{self.path}: {words}" + f" ({again + 1})" * bool(again)
         self.found.append(name)
         test = ast.Call(ast.Name(SWITCH, ast.Load()), [ast.Constant(name)], [])
         return ast.fix_missing_locations(ast.copy_location(ast.If(test, [node], []), node))
@@ -96,7 +98,7 @@ failed: list[str] = []
 
 
 def refusals() -> list[str]:
-    """Return every refusal of the package as `path:line`, in order."""
+    """Return every refusal of the package by its file and first words, in order."""
     found = []
     for path in sorted((ROOT / PACKAGE.replace(".", "/")).glob("*.py")):
         module = Switchable(path.relative_to(ROOT).as_posix())
@@ -105,21 +107,21 @@ def refusals() -> list[str]:
     return found
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Note the tests that fail by an assertion: one that breaks in another way proves nothing."""
-    report = yield
-    if call.excinfo is not None and call.excinfo.errisinstance((AssertionError, pytest.fail.Exception)):
-        failed.append(item.nodeid)
-    return report
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note the tests that fail: all of them pass with every refusal in place."""
+    if report.failed:
+        failed.append(report.nodeid)
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
-    """Record once, then leave out one refusal after the other, on as many processes as there are cores."""
+    """Record once, then leave out one refusal after the other, on as many processes as there are cores.
+
+    The file KOLM_REFUSALS gets a line of JSON for each: its name, and the test that noticed.
+    """
     passed_by, broken = _answer(_child(lambda: _recorded(session.items)))
     with Path(os.environ["KOLM_REFUSALS"]).open("w", encoding="utf-8", buffering=1) as out:
-        out.writelines(f"{nodeid} fails with all of them\n" for nodeid in broken)
-        out.writelines(f"{name} is not reached\n" for name in refusals() if name not in passed_by)
+        out.writelines(json.dumps(["", nodeid]) + "\n" for nodeid in broken)
+        out.writelines(json.dumps([name, ""]) + "\n" for name in refusals() if name not in passed_by)
         waiting, running = sorted(passed_by), {}
         while waiting or running:
             while waiting and len(running) < (os.cpu_count() or 1):
@@ -127,7 +129,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
                 items = [session.items[at] for at in passed_by[name]]
                 running[name] = _child(lambda name=name, items=items: _noticed(name, items))
             name = next(iter(running))
-            out.write(f"{name} is noticed by {_answer(running.pop(name)) or 'nobody'}\n")
+            out.write(json.dumps([name, _answer(running.pop(name))]) + "\n")
     return True
 
 
