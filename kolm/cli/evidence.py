@@ -38,10 +38,29 @@ class Found:
 
 @dataclass(frozen=True)
 class Seen:
-    """The newest checkpoint of a log that its auditor knows of, and the file that holds it."""
+    """A checkpoint of a log that its auditor has seen, and the file that holds it."""
 
     path: Path
     note: bytes
+    named: bool
+    """Whether the auditor asks for it with `--checkpoint`, rather than `kolm log` having kept it."""
+
+    def bearing_on(self, proof: bytes | None) -> bytes | None:
+        """Return the checkpoint if this proof may be compared with it.
+
+        What `kolm log` kept is silent about proofs from before: the log has grown since they were handed out.
+        """
+        from kolm.tlog.checkpoint import Checkpoint
+        from kolm.tlog.note import Note
+        from kolm.tlog.proof import LogProof
+
+        if self.named or proof is None:
+            return self.note
+        try:
+            theirs = Checkpoint.parse(Note.parse(LogProof.parse(proof).checkpoint).text)
+        except CheckedError:  # check 19 says what is wrong with it
+            return None
+        return self.note if theirs.size >= Checkpoint.parse(Note.parse(self.note).text).size else None
 
 
 @contextmanager
@@ -108,7 +127,7 @@ def check_log_files(proof: Path | None, checkpoint: Path | None, *, known: bool)
 
 
 def last_seen(given: Path | None, log: "NoteKey | None") -> Seen | None:
-    """Return the checkpoint that no proof may be older than: the one named, else the one `kolm log` kept.
+    """Return the checkpoint to compare proofs with: the one named, else the one that `kolm log` kept.
 
     Raises SpecError for a file that holds no checkpoint of this log, StorageError.
     """
@@ -131,7 +150,7 @@ def last_seen(given: Path | None, log: "NoteKey | None") -> Seen | None:
             f"{path}, the checkpoint of this log that was seen last, cannot be used: {err.message}",
             hint=_LOG_FILES["--checkpoint"] if given else kept,
         ) from err
-    return Seen(path, note)
+    return Seen(path, note, named=given is not None)
 
 
 def read_receipt(path: Path, *, limit: int) -> bytes | KolmError:

@@ -81,7 +81,7 @@ def verify(
 
     Level 0 needs no torch and no network; level 1 asks the models some of the questions again.
 
-    Once `kolm log` has read the log that is trusted, no older proof of it counts: pull it again.
+    A proof is compared with the checkpoint that `kolm log` kept; with --checkpoint, no older one counts.
     """
     from kolm.trust import TrustStore
 
@@ -159,14 +159,15 @@ def _audit(
 
     receipt = read_receipt(found.receipt, limit=MAX_BYTES)
     proof = read_proof(found.proof, limit=2 * NOTE_BYTES)
+    held = b"" if isinstance(proof, KolmError) else proof
     audit = verify_bundle(
         opening,
         receipt if isinstance(receipt, bytes) else None,
         store,
         expected_cid=found.cid,
         base_dir=base,
-        proof=b"" if isinstance(proof, KolmError) else proof,
-        seen=seen.note if seen else None,
+        proof=held,
+        seen=seen.bearing_on(held) if seen else None,
         replay=asking() if asking else None,
     )
     return _naming(audit, receipt, proof)
