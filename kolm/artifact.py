@@ -238,7 +238,7 @@ def _missing(present: Collection[str]) -> list[str]:
 
 
 def _check_processor(artifact: Artifact) -> None:
-    """The processor's files are the base's own: another tokenizer would be another model."""
+    """The processor's files are the base's own, and all it has: another tokenizer would be another model."""
     base = {file.path: file.sha256 for file in artifact.manifest.base.files}
     if [file.path for file in artifact.manifest.base.files] != sorted(base):
         raise VerificationError(

@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from kolm.statements import COMPILE, STAGE_TYPES, StagePredicate, Statement
 from kolm.trust import TrustStore
 from kolm.verify.replayer import Replay, Replayed
 from kolm.verify.report import Evidence
+
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far ahead of the auditor's clock a signed time may be."""
 
 
 @dataclass(frozen=True)

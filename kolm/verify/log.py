@@ -7,10 +7,9 @@ from kolm.errors import CheckedError, VerificationError
 from kolm.tlog.checkpoint import Checkpoint
 from kolm.tlog.note import Note, NoteKey
 from kolm.tlog.proof import LogProof
-from kolm.verify.case import Case, Finding, require
+from kolm.verify.case import CLOCK_SKEW, Case, Finding, require
 
 _DAY = 86_400
-_CLOCK_SKEW = 600
 _ASK = "`kolm pull` fetches it from the registry; `require_log: false` in policy.yaml does without one."
 _FETCH = "Get the proof again: `kolm pull` fetches it from the registry."
 
@@ -64,7 +63,7 @@ def _held(case: Case, proof: bytes, key: NoteKey) -> Logged:
     """Find the entry in the log.
 
     Raises ArtifactError (E_NOTE_SYNTAX), VerificationError (E_LOG_KEY, E_NOTE_SIG, E_LOG_ORIGIN,
-    E_LOG_INCLUSION, E_LOG_LEAF).
+    E_LOG_INCLUSION, E_LOG_LEAF, E_LOG_STALE).
     """
     entry = receipt_entry(case.artifact.cid, case.receipt.cid)
     found = LogProof.parse(proof)
@@ -95,7 +94,7 @@ def _check_age(case: Case, checkpoint: Checkpoint) -> None:
     if allowed is None:
         return
     seconds = case.now.timestamp() - (checkpoint.time or 0)
-    require(seconds >= -_CLOCK_SKEW, "the checkpoint is from the future", check="E_LOG_STALE")
+    require(seconds >= -CLOCK_SKEW.total_seconds(), "the checkpoint is from the future", check="E_LOG_STALE")
     require(
         seconds <= allowed * _DAY,
         f"the checkpoint is {seconds / _DAY:.1f} days old; this trust directory takes {allowed:g}",

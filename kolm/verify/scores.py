@@ -1,16 +1,15 @@
 """Checks 15 to 17: train and eval apart, every score computed again, and the auditor's own policy."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kolm.canonical import canonical_json
 from kolm.errors import VerificationError
 from kolm.instants import read_instant
 from kolm.overlaps import exact_overlaps, shared_groups
 from kolm.scorecard import score_artifact
-from kolm.verify.case import Case, Finding, require
+from kolm.verify.case import CLOCK_SKEW, Case, Finding, require
 from kolm.verify.log import log_index
 
-_CLOCK_SKEW = timedelta(minutes=10)
 _LEAK_HINT = "Scores on rows that were trained on say nothing; do not rely on this artifact."
 
 
@@ -91,7 +90,7 @@ def _check_cost(case: Case) -> None:
 def policy(case: Case) -> Finding:
     """(17) The signing keys were valid, and the verdict is one this trust directory accepts."""
     finished = read_instant(case.compile.finished)
-    require(finished <= case.now + _CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
+    require(finished <= case.now + CLOCK_SKEW, "the receipt was finished in the future", check="E_POLICY")
     _check_artifact_stands(case)
     for keyid in sorted({opened.keyid for opened in case.opened}):
         _check_window(case, keyid, finished)

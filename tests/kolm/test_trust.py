@@ -349,5 +349,12 @@ def test_keys_without_time(tmp_path):
     assert bare.revoked(ID) is None
 
 
+def test_a_lock_that_cannot_be_had_is_told(tmp_path):
+    (tmp_path / "revoked.lock").mkdir()
+    with pytest.raises(StorageError, match=r"cannot lock .*revoked\.lock"):
+        revoke(tmp_path, ID, "stolen")
+    assert not (tmp_path / "revoked.json").exists()
+
+
 def test_the_default_is_in_the_home(kolm_home):
     assert default_trust_dir() == kolm_home / "trust"
