@@ -130,7 +130,7 @@ def make_bundle(
     method: str = "lora",
     text: bool = False,
     withhold: bool = False,
-    base_config: Mapping[str, Any] | None = None,
+    base_config: Mapping[str, Any] | str = "",
     tuned_right: float = 0.95,
     train_pictures: Sequence[int] = (1000, 1001, 1002),
     edit: Callable[[Members], None] | None = None,
@@ -143,9 +143,9 @@ def make_bundle(
     or `full`: then only the projector is trained and there is no adapter; `edit` changes the members and
     `claim` the compile statement's facts (`train_block`, `k_score`, ...) before signing;
     `text` makes everything as a text-only model would have it, `withhold` leaves the eval pictures out,
-    `base_config` adds to the base's
-    config.json; further keywords replace fields of `CompileFacts`. The eval
-    pack shows pictures 0 to `rows` - 1; `train_pictures` are those trained on.
+    `base_config` adds to the base's config.json, or is all of it as a string; further keywords replace
+    fields of `CompileFacts`. The eval pack shows pictures 0 to `rows` - 1; `train_pictures` are those
+    trained on.
     """
     tmp.mkdir(parents=True, exist_ok=True)
     key = key or PrivateKey.generate()

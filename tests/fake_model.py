@@ -19,10 +19,10 @@ Tensor = tuple[tuple[int, ...], bytes]
 """Shape and little-endian float32 bytes."""
 
 
-def write_base(directory: Path, *, text: bool = False, config: Mapping[str, Any] | None = None) -> Path:
+def write_base(directory: Path, *, text: bool = False, config: Mapping[str, Any] | str = "") -> Path:
     """Write a base checkpoint of a few tensors, with its config and its processor's.
 
-    `text` leaves the vision tower out, `config` adds to config.json.
+    `text` leaves the vision tower out, `config` adds to config.json, or is all of it as a string.
     """
     directory.mkdir(exist_ok=True)
     tensors = {
@@ -36,8 +36,8 @@ def write_base(directory: Path, *, text: bool = False, config: Mapping[str, Any]
         tensors = {key: tensor for key, tensor in tensors.items() if ".visual." not in key}
     (directory / "model.safetensors").write_bytes(safetensors(tensors))
     described = {"model_type": "llama"} if text else {"model_type": "qwen2_5_vl", "vision_config": {}}
-    described |= dict(config or {})
-    (directory / "config.json").write_text(f"{json.dumps(described)}\n", encoding="utf-8")
+    whole = config if isinstance(config, str) and config else json.dumps(described | dict(config or {}))
+    (directory / "config.json").write_text(f"{whole}\n", encoding="utf-8")
     processor = directory / ("tokenizer_config.json" if text else "preprocessor_config.json")
     processor.write_text("{}\n" if text else '{"patch_size": 4}\n', encoding="utf-8")
     return directory

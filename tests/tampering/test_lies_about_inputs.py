@@ -254,6 +254,13 @@ def test_attack_73_a_base_of_another_type(here: Path, key: PrivateKey) -> None:
     assert failed(audit(bundle, base_dir=bundle.base_dir)) == (13, "E_BASE_MISMATCH")
 
 
+@pytest.mark.parametrize("config", ["[]", "{", "[" * 100_000])
+def test_a_base_whose_config_is_no_object(here: Path, key: PrivateKey, config: str) -> None:
+    bundle = lie(here, key, base_config=config)
+    check = audit(bundle, base_dir=bundle.base_dir).checks[12]
+    assert (check.code, check.detail) == ("E_BASE_MISMATCH", "its config.json is not a JSON object")
+
+
 def test_what_is_said_to_be_in_no_file_of_the_base_is_counted(here: Path, key: PrivateKey) -> None:
     """A frozen parameter of the base that calls itself absent from it is not compared, and that shows."""
 

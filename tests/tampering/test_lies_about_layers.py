@@ -1,7 +1,7 @@
 """A trusted key signs that its layers are others: of another part, of another name, or not of the base."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from kolm.cid import sha256_hex
 from kolm.keys import PrivateKey
 from kolm.verify.report import Check
 from tests.bundles import Bundle, Members, make_bundle
-from tests.fake_model import adapter_tensors, numbers, safetensors
+from tests.fake_model import TARGET, adapter_tensors, numbers, safetensors
 from tests.tampering.lies import audit, edit_json, read
 
 LAYER = "language_model.layers.0.self_attn"
@@ -80,31 +80,59 @@ def test_a_usual_layer_that_is_there_and_was_passed_over(
     assert adapter.detail == wanted or (wanted is None and adapter.status == "passed")
 
 
-def test_factors_of_a_layer_that_the_base_does_not_have(here: Path, key: PrivateKey) -> None:
-    """Tensors, manifest, lock and PEFT's config agree about it; no weight is there that it adapts."""
-    ghost = "language_model.layers.9.self_attn.q_proj"
-    factors = {f"{ghost}.lora_{side}": numbers(f"ghost{side}", 2, 2) for side in "AB"}
-
-    def edit(members: Members) -> None:
-        saved = {f"base_model.model.model.{name}.weight": tensor for name, tensor in factors.items()}
-        members[ADAPTER] = safetensors(adapter_tensors(0, projector="frozen") | saved)
-        edit_json(members, MODULES, name_them)
-        edit_json(members, LOCK, lambda lock: lock["targets"].append(f"model.{ghost}"))
-        config = json.loads(read(members, CONFIG))
-        config["target_modules"].append(f"model.{ghost}")
-        members[CONFIG] = json.dumps(config).encode()
+def adapted(members: Members, layer: str, *, more: Sequence[dict[str, Any]] = ()) -> None:
+    """Add factors for a layer: tensors, manifest, lock and PEFT's config agree about it."""
+    factors = {f"{layer}.lora_{side}": numbers(f"ghost{side}", 2, 2) for side in "AB"}
 
     def name_them(modules: dict[str, Any]) -> None:
         like = next(p for p in modules["parameters"] if p["name"].endswith(".lora_A"))
+        modules["parameters"] += more
+        modules["frozen_modules"] += [parameter["name"] for parameter in more]
         for name, (_, data) in factors.items():
             modules["parameters"].append(like | {"name": name, "after": sha256_hex(data)})
             modules["trainable_modules"].append(name)
 
-    adapter = check(lie(here, key, edit), 11)
-    assert (adapter.code, adapter.detail) == (
-        "E_MODULES_ADAPTER",
-        f"{ghost}.lora_A adapts nothing that the base has",
+    saved = {f"base_model.model.model.{name}.weight": tensor for name, tensor in factors.items()}
+    members[ADAPTER] = safetensors(adapter_tensors(0, projector="frozen") | saved)
+    edit_json(members, MODULES, name_them)
+    edit_json(members, LOCK, lambda lock: lock.update(targets=sorted([*lock["targets"], f"model.{layer}"])))
+    config = json.loads(read(members, CONFIG))
+    config["target_modules"] = sorted([*config["target_modules"], f"model.{layer}"])
+    members[CONFIG] = json.dumps(config).encode()
+
+
+def test_factors_of_a_layer_that_the_base_does_not_have(here: Path, key: PrivateKey) -> None:
+    ghost = "language_model.layers.9.self_attn.q_proj"
+    adapter = check(lie(here, key, lambda members: adapted(members, ghost)), 11)
+    said = f"{ghost}.lora_A adapts nothing that the base has"
+    assert (adapter.code, adapter.detail) == ("E_MODULES_ADAPTER", said)
+
+
+def test_factors_of_a_layer_that_no_word_of_the_spec_means(here: Path, key: PrivateKey) -> None:
+    layer = "language_model.layers.0.mlp.fc1"
+    more = [frozen(f"{layer}.weight", 2, 2)]
+    adapter = check(lie(here, key, lambda members: adapted(members, layer, more=more)), 11)
+    said = f"{layer} is not among the spec's lora_targets"
+    assert (adapter.code, adapter.detail) == ("E_MODULES_ADAPTER", said)
+
+
+def test_a_factor_that_is_called_part_of_another_tower_than_its_layer(here: Path, key: PrivateKey) -> None:
+    def relabel(modules: dict[str, Any]) -> None:
+        factor = next(p for p in modules["parameters"] if p["name"].endswith(".lora_B"))
+        factor["part"] = "projector"
+
+    adapter = check(lie(here, key, lambda members: edit_json(members, MODULES, relabel)), 11)
+    said = f"{LAYER}.q_proj.lora_B is in another part than what it adapts"
+    assert (adapter.code, adapter.detail) == ("E_MODULES_ADAPTER", said)
+
+
+def test_a_target_that_the_lock_names_twice(here: Path, key: PrivateKey) -> None:
+    adapter = check(
+        lie(here, key, lambda members: edit_json(members, LOCK, lambda lock: lock["targets"].append(TARGET))),
+        11,
     )
+    said = "the lock's targets are not sorted, each once"
+    assert (adapter.code, adapter.detail) == ("E_MODULES_ADAPTER", said)
 
 
 def test_factors_of_a_parameter_that_is_no_expert(here: Path, key: PrivateKey) -> None:

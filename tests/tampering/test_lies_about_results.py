@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kolm.artifact import write_artifact
 from kolm.canonical import canonical_lines, parse_canonical_lines
 from kolm.errors import ArtifactError
 from kolm.keys import PrivateKey
@@ -472,3 +473,22 @@ def test_attack_68_an_adapter_that_is_no_safetensors_file(
 ) -> None:
     bundle = lie(here, key, edit=lambda members: members.update({ADAPTER: content}))
     assert failed(audit(bundle)) == (11, "E_TENSOR_FORMAT")
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "code"),
+    [
+        ("eval/pack.yaml", b"kolm-pack: 2\n", "E_EVAL_PACK"),
+        ("eval/pack.yaml", b"[", "E_EVAL_PACK"),
+        ("eval/pack.jsonl", b'{"id":"a"}\n', "E_SCHEMA"),
+    ],
+    ids=["of another version", "no YAML", "a row without a question"],
+)
+def test_a_pack_that_is_none(bundle: Bundle, tmp_path: Path, member: str, content: bytes, code: str) -> None:
+    """No receipt can be made for it: an artifact that was made by hand."""
+    path, manifest = tmp_path / "x.kolm", bundle.facts.artifact.manifest
+    members = {**bundle.members, member: content}
+    base = manifest.base.model_dump()
+    write_artifact(path, members, name="digits", task=manifest.task, family=manifest.family, base=base)
+    checks = verify_bundle(path, bundle.receipt, bundle.trust).checks
+    assert [checks[at].code for at in (13, 14)] == [code, code]

@@ -12,6 +12,7 @@ from kolm.cid import sha256_hex
 from kolm.keys import PrivateKey
 from kolm.predicates import TextTrainBlock
 from kolm.schedule import passes
+from kolm.trainlog import effective_seed
 from kolm.verify import verify_bundle
 from tests.bundles import Bundle, Members, make_bundle
 from tests.tampering.lies import COMPILE, PROVENANCE, Statements, audit, edit_json, failed, read, resigned
@@ -239,6 +240,40 @@ def test_a_log_of_another_schedule(here: Path, key: PrivateKey, change: Any, say
     assert (check.code, check.detail) == ("E_TRAINLOG", f"train/log.jsonl: {says}")
 
 
+def rows_of_strangers(members: Members) -> None:
+    rechained(lambda _, records: steps_of(records)[0].update(rows=["a", "b"]))(members)
+
+
+def no_step(members: Members) -> None:
+    rechained(lambda _, records: records.clear())(members)
+
+
+def no_validation_rows(members: Members) -> None:
+    """The set has none; seed and commitments follow."""
+    edit_json(members, "train/set.json", lambda document: document.update(validation=[]))
+    root = sha256_hex(read(members, "train/set.json"))
+    seed = effective_seed(0, root=root)
+    edit_json(members, "spec.lock.json", lambda lock: lock["seed"].update(effective=seed))
+    lock = sha256_hex(read(members, "spec.lock.json"))
+    rechained(lambda commitment, _: commitment.update(set=root, seed=seed, lock=lock))(members)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (rows_of_strangers, "it trains on rows that the training set does not hold"),
+        (no_step, "it holds no step"),
+        (no_validation_rows, "it validates on rows that are not there"),
+    ],
+)
+def test_what_a_log_says_of_itself_is_checked_without_a_receipt(
+    here: Path, key: PrivateKey, edit: Callable[[Members], None], says: str
+) -> None:
+    bundle = lie(here, key, edit=edit)
+    check = verify_bundle(bundle.artifact_path, None, bundle.trust).checks[13]
+    assert (check.code, check.detail) == ("E_TRAINLOG", f"train/log.jsonl: {says}")
+
+
 @pytest.mark.parametrize("honest", [True, False])
 def test_rows_that_were_left_out_show_in_a_whole_pass(here: Path, key: PrivateKey, honest: bool) -> None:
     """Two of three rows are fed, in the order that the seed gives two rows."""
@@ -276,7 +311,7 @@ def test_validation_rows_that_the_spec_has_or_has_not(here: Path, key: PrivateKe
 
     spec = audit(lie(here, key, edit=edit)).checks[8]
     said = "spec, lock and receipt disagree about data.validation"
-    assert (spec.detail == said) is not data
+    assert (spec.detail == said) is not bool(data)
 
 
 @pytest.mark.parametrize("member", ["loss", "grad_norm", "lr"])
@@ -301,6 +336,11 @@ def test_how_many_answers_were_compared(
     spec = audit(lie(here, key, edit=edit, evaluation=told)).checks[8]
     assert (spec.status == "passed") is believed
     assert believed or spec.detail.endswith("the receipt's evaluation.compared")
+
+
+def test_answers_in_batches_that_the_lock_does_not_know(here: Path, key: PrivateKey) -> None:
+    spec = audit(lie(here, key, evaluation={"batch": 8, "compared": 8, "differing": 0})).checks[8]
+    assert spec.detail.endswith("the receipt's evaluation.batch")
 
 
 # Members and times

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load, save
 
 from kolm.keys import PrivateKey
+from kolm.names import plain_name
 from kolm.spec import SEVEN_PROJECTIONS
 from tests.bundles import Bundle, Members, make_bundle
 from tests.fake_model import TARGET
 from tests.tampering.lies import audit, edit_json, failed, read
 
-CONFIG = "adapter/adapter_config.json"
+CONFIG, WEIGHTS = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"
 
 
 def lie(here: Path, key: PrivateKey, **options: Any) -> Bundle:
@@ -174,3 +176,29 @@ def test_factors_of_another_rank(here: Path, key: PrivateKey) -> None:
     adapter = audit(lie(here, key, edit=edit)).checks[10]
     assert adapter.code == "E_MODULES_ADAPTER"
     assert adapter.detail.endswith("has another rank")
+
+
+def test_attack_47_a_tensor_under_two_spellings_of_its_name(here: Path, key: PrivateKey) -> None:
+    """Which of the two PEFT would load is nobody's guess; here they are even equal."""
+
+    def edit(members: Members) -> None:
+        tensors = load(read(members, WEIGHTS))
+        first = min(tensors)
+        other = first.replace("base_model.model.model.", "base_model.model.")
+        assert other not in tensors
+        members[WEIGHTS] = save({**tensors, other: tensors[first]})
+
+    check = audit(lie(here, key, edit=edit)).checks[10]
+    assert (check.code, "is there twice" in check.detail) == ("E_MODULES_ADAPTER", True)
+
+
+def test_weights_that_hold_what_training_added(here: Path, key: PrivateKey) -> None:
+    """Factors where whole weights belong: no config would say how they are to be applied."""
+
+    def edit(members: Members) -> None:
+        tensors = load(read(members, WEIGHTS))
+        members["weights/model.safetensors"] = save({plain_name(name): t for name, t in tensors.items()})
+        del members[WEIGHTS], members[CONFIG]
+
+    check = audit(lie(here, key, edit=edit)).checks[10]
+    assert (check.code, check.detail) == ("E_MODULES_ADAPTER", "weights hold what training added")

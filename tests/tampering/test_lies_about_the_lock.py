@@ -71,6 +71,19 @@ def test_a_lock_that_is_not_what_the_spec_resolves_to(here: Path, key: PrivateKe
     assert failed(audit(bundle)) == (9, "E_SPEC_MISMATCH")
 
 
+@pytest.mark.parametrize(("setting", "asked"), [("device", "cuda:0"), ("dtype", "float16"), ("keep", "last")])
+def test_a_choice_that_the_spec_had_made(here: Path, key: PrivateKey, setting: str, asked: str) -> None:
+    """The lock repeats what the spec asks for, and resolves it to something else."""
+
+    def edit(members: Members) -> None:
+        spec = read(members, "spec.yaml").decode()
+        members["spec.yaml"] = spec.replace("train:\n", f"train:\n  {setting}: '{asked}'\n", 1).encode()
+        edit_json(members, "spec.lock.json", lambda lock: lock["config"].update({setting: asked}))
+
+    spec = audit(lie(here, key, edit=edit)).checks[8]
+    assert spec.detail == f"spec, lock and receipt disagree about train.{setting}"
+
+
 def headless(lock: dict[str, Any]) -> None:
     lock["resolved"]["parts"].pop("head")
 

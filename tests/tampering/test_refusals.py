@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("tests/tampering", "tests/kolm/test_verify.py", "tests/kolm/test_verify_log.py")
+TESTS = ("tests/tampering", *(f"tests/kolm/test_verify{name}.py" for name in ("", "_log", "_replay")))
 SPARED = json.loads((ROOT / "tests/golden/spared_refusals.json").read_text(encoding="utf-8"))
 """Refusals that no test misses, each with the reason; an entry that is not needed fails too."""
 
