@@ -492,3 +492,9 @@ def test_a_pack_that_is_none(bundle: Bundle, tmp_path: Path, member: str, conten
     write_artifact(path, members, name="digits", task=manifest.task, family=manifest.family, base=base)
     checks = verify_bundle(path, bundle.receipt, bundle.trust).checks
     assert [checks[at].code for at in (13, 14)] == [code, code]
+
+
+def test_pictures_that_are_there_and_are_called_withheld(here: Path, key: PrivateKey) -> None:
+    bundle = lie(here, key, edit=lambda members: members.update({"eval/images.json": b"{}"}))
+    stages = audit(bundle).checks[6]
+    assert (stages.code, stages.detail) == ("E_CHAIN_LINK", "eval/images.json stands beside the pictures")
