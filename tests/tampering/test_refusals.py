@@ -1,4 +1,4 @@
-"""No refusal of the verifier is idle: without any one of them a test fails, or a reason is given why not."""
+"""No refusal of the verifier is idle: without any one of them a test fails."""
 
 import json
 import os
@@ -10,8 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ("tests/tampering", *(f"tests/kolm/test_verify{name}.py" for name in ("", "_log", "_replay")))
-SPARED = json.loads((ROOT / "tests/golden/spared_refusals.json").read_text(encoding="utf-8"))
-"""Refusals that no test misses, each with the reason; an entry that is not needed fails too."""
 
 
 @pytest.mark.slow
@@ -24,4 +22,4 @@ def test_a_refusal_that_is_taken_out_is_missed(tmp_path: Path) -> None:
     noticed = dict(json.loads(line) for line in found.read_text(encoding="utf-8").splitlines())
     assert "" not in noticed, "a test fails with every refusal in place"
     assert len(noticed) > 150
-    assert {name for name, by in noticed.items() if not by} == set(SPARED)
+    assert [name for name, by in noticed.items() if not by] == []
