@@ -26,6 +26,7 @@ def skip_or_fail(what: str, reason: str) -> None:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when it has its turn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep on one process what shares costly fixtures: the tests of a file, and all of e2e."""
     for item in items:
