@@ -1,6 +1,7 @@
 """`kolm`, and `python -m kolm`: the command line, with a head start for what takes long."""
 
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def main() -> None:
 
 def _begin_reading(arguments: list[str]) -> None:
     """Begin with the artifact that `kolm verify` names, if it is a file."""
-    named = [Path(word) for word in arguments[1:] if word.endswith(".kolm")]
-    if arguments[:1] == ["verify"] and named and named[0].is_file():
+    named = [word for word in arguments[1:] if word.endswith(".kolm")]
+    if arguments[:1] == ["verify"] and named and os.path.isfile(named[0]):  # noqa: PTH113 (raises nothing)
         from kolm.container import ahead
 
         sys.setswitchinterval(_SWITCH)
-        ahead.begin(named[0])
+        ahead.begin(Path(named[0]))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def verify(
 
         audit = _audit(found, store, seen, base=base, asking=asking if level else None)
         if report is not None:
-            _write_page(audit, report, asked=_asked(found, registry, seen, base, store))
+            _write_page(audit, report, asked=_asked(audit, found, registry, seen, base, store))
     emit(audit.to_json(trust=store) if as_json else as_text(audit), as_json=as_json)
     if audit.failure is not None:
         if audit.failure.hint and not as_json:
@@ -174,7 +174,12 @@ def _audit(
 
 
 def _asked(
-    found: Found, registry: str | None, seen: Seen | None, base: Path | None, store: "TrustStore"
+    audit: "AuditReport",
+    found: Found,
+    registry: str | None,
+    seen: Seen | None,
+    base: Path | None,
+    store: "TrustStore",
 ) -> "Asked":
     """Gather what the page says of the call; also a file that is no container is named by its bytes."""
     from kolm.cid import cid_of_file
@@ -186,7 +191,7 @@ def _asked(
 
     return Asked(
         artifact=place(found.artifact),
-        cid=cid_of_file(found.artifact) if found.artifact.is_file() else None,
+        cid=audit.artifact or (cid_of_file(found.artifact) if found.artifact.is_file() else None),
         receipt=place(found.receipt),
         proof=place(found.proof) if found.proof.exists() else None,
         checkpoint=str(seen.path) if seen else None,

@@ -2,9 +2,8 @@
 
 import io
 import os
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -58,15 +57,9 @@ class Container:
 
         A process that has no more use for the answer ends without waiting for it.
         """
-        opening: Future[Self] = Future()
-
-        def run() -> None:
-            try:
-                opening.set_result(cls.open(source))
-            except BaseException as err:  # noqa: BLE001  (whoever asks for the result gets it)
-                opening.set_exception(err)
-
-        Thread(target=run, name="container", daemon=True).start()
+        reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="container")
+        opening = reading.submit(cls.open, source)
+        reading.shutdown(wait=False)
         return opening
 
     def size(self, name: str) -> int:

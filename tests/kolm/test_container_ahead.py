@@ -46,3 +46,10 @@ def test_a_command_that_ends_does_not_wait_for_the_hash(tmp_path: Path) -> None:
         file.truncate(31 << 30)
     command = [sys.executable, "-m", "kolm", "verify", path, "--help"]
     assert subprocess.run(command, check=False, capture_output=True, timeout=12).returncode == 0
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_words() -> None:
+    command = [sys.executable, "-m", "kolm", "verify", "a" * 400 + ".kolm"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (5, False), done.stderr
+    assert "File name too long" in done.stderr
